@@ -1,0 +1,124 @@
+"""Turn a user's mistake on the command line into one line that says what would be right."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from unroll.config import known_keys, nearest
+from unroll.errors import ConfigError, UnrollError
+
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+
+
+@contextmanager
+def one_line_errors(config_dir: Path) -> Iterator[None]:
+    """Around a Hydra main: mistakes become one line on standard error and exit code 1.
+
+    HYDRA_FULL_ERROR=1 shows the traceback instead.
+
+    Args:
+        config_dir: the folder of the configs, to look up what would have been right.
+    """
+    show_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, where it would print and exit
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (UnrollError, HydraException, OmegaConfBaseException, OSError) as error:
+        if show_all:
+            raise
+        sys.stderr.write(f"error: {explain(error, config_dir)}\n")
+        sys.exit(1)
+
+
+def explain(error: Exception, config_dir: Path) -> str:
+    """What is wrong and what would be right, in one line."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    message = " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override {error.override!r}: write KEY=VALUE, and quote lists: 'KEY=[16,8]'"
+    if isinstance(error, MissingConfigException):
+        return _explain_option(message, config_dir)
+    if isinstance(error, ConfigCompositionException):
+        unknown = re.search(r"Could not override '(?:[^'@]*@)?([^']+)'", message)
+        if unknown:
+            return _explain_key(unknown[1], config_dir)
+        reason = error.__cause__ or error
+        return " ".join(str(reason).split())
+    return message
+
+
+def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], config_dir: Path) -> None:
+    """Find keys of `data` and `model` and top-level keys that only an experiment file names: they are mistyped.
+
+    Hydra itself refuses unknown keys on the command line, and takes any key from a file.
+
+    Args:
+        cfg: the composed config.
+        choices: option by group.
+        overrides: of the command line; what they add with `+` is meant.
+        config_dir: the folder of the configs.
+
+    Raises:
+        ConfigError: names the key and the nearest one.
+    """
+    if choices.get("experiment") in (None, "null"):
+        return
+    groups = [f"{group}={option}" for group, option in choices.items() if group in _groups(config_dir)]
+    known = known_keys(_compose(groups, config_dir))
+    added = {override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("+")}
+    for key in known_keys(cfg):
+        checked = key.partition(".")[0] not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
+        if checked and key not in known and key not in added:
+            raise ConfigError(f"experiment={choices['experiment']}: there is no key {key}{nearest(key, known)}")
+
+
+def _explain_key(key: str, config_dir: Path) -> str:
+    """An override of a key, or of a group, that does not exist."""
+    groups = _groups(config_dir)
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and _is_option(word, config_dir)]
+    known = [*known_keys(_compose(chosen, config_dir)), *groups]
+    siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+    hint = nearest(key, siblings) or nearest(key, known)
+    if not hint and siblings:
+        hint = f" (there are: {', '.join(siblings)})"
+    return f"there is no key {key}{hint}; python train.py --help lists all"
+
+
+def _explain_option(message: str, config_dir: Path) -> str:
+    """A group's option that does not exist."""
+    missing = re.search(r"Could not find '([^']+)'", message)
+    if not missing:
+        return message
+    group, _, option = missing[1].rpartition("/")
+    options = sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+    if not group or not options:
+        return message
+    return f"{group}={option}: there is no such option{nearest(option, options)}; choose from: {', '.join(options)}"
+
+
+def _groups(config_dir: Path) -> list[str]:
+    return [path.name for path in sorted(config_dir.iterdir()) if path.is_dir() and path.name != "base"]
+
+
+def _is_option(word: str, config_dir: Path) -> bool:
+    group, _, option = word.partition("=")
+    return (config_dir / group / f"{option}.yaml").is_file()
+
+
+def _compose(overrides: list[str], config_dir: Path) -> DictConfig:
+    """The config that some choices of options give."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
+        return compose("train", overrides=overrides)

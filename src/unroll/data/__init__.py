@@ -1,0 +1,1 @@
+"""Series, windows and the Lightning data modules. Data code knows nothing of models."""

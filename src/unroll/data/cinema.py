@@ -1,0 +1,160 @@
+"""Daily cinema sales: from a file, or simulated where there is none.
+
+The public Kaggle data set "Cinema Tickets" (142,524 rows, one a film, cinema and day) is what the tutorials
+use. Its file is read as it is, and so is a file already summed to days.
+"""
+
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import pandas as pd
+
+from unroll.config import check_arguments
+from unroll.data.module import WindowDataModule, Windowing
+from unroll.data.series import Series
+from unroll.data.tables import on_grid, read_header, read_table, require_columns
+from unroll.errors import ConfigError, DataError
+
+FIRST_DAY = "2018-03-14"
+SIMULATION_SEED = 20180314
+TICKET_PRICE = 150_000  # full price; the most common one in the public file's first rows is of this size
+SALES_COLUMNS = ("total_sales", "tickets_sold")
+
+
+class CinemaData(WindowDataModule):
+    """Sales of a cinema chain by day.
+
+    Args:
+        path: a daily file (a date and a sales column) or the raw screenings file (film_code, cinema_code,
+            total_sales, tickets_sold, ..., date), which is summed to days; None: a simulation (see `simulate`).
+        target: the column of sales; None: total_sales, else tickets_sold, else the only other column.
+        date: the column of dates.
+        cinema_code, film_code: of the screenings file, one cinema or film; None: all of them.
+        missing: as in CSVData, for days without a row; `zero` suits a film or a cinema that was not on.
+        days: how many days to simulate.
+        windowing: see WindowDataModule.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        target: str | None = None,
+        date: str = "date",
+        cinema_code: int | str | None = None,
+        film_code: int | str | None = None,
+        missing: str = "error",
+        days: int = 222,
+        **windowing: Unpack[Windowing],
+    ) -> None:
+        super().__init__(**windowing)
+        check_arguments(path=path, target=target, date=date, cinema_code=cinema_code, film_code=film_code)
+        check_arguments(missing=missing, days=days)
+        self.path = Path(path).expanduser() if path else None
+        self.target, self.date, self.missing, self.days = target, date, missing, days
+        self.codes = {"cinema_code": cinema_code, "film_code": film_code}
+
+    def load(self) -> Series:
+        """Read the file, or simulate.
+
+        Raises:
+            DataError: names the file, the column and the row.
+        """
+        if self.path is None:
+            return self._simulated()
+        columns = read_header(self.path)
+        target = self.target or self._sales_column(columns)
+        if target == self.date:
+            raise DataError(f"data.target and data.date are both {target}: they must be two columns")
+        if {"film_code", "cinema_code"} <= set(columns):
+            table = self._sum_screenings(self.path, target)
+        else:
+            asked = [name for name, code in self.codes.items() if code is not None]
+            if asked:
+                raise DataError(
+                    f"data.{asked[0]} is set, but {self.path.name} is a daily file without the columns film_code and "
+                    f"cinema_code; it has: {', '.join(columns)}"
+                )
+            table = read_table(self.path, date=self.date, numbers=[target])
+        table, season = on_grid(table, self.path, self.date, self.missing)
+        chosen = "".join(f" {name.removesuffix('_code')} {code}" for name, code in self.codes.items() if code)
+        unit = "tickets" if target == "tickets_sold" else ""
+        return Series(table.to_numpy(), table.index, (target,), f"cinema{chosen}", unit, season=season)
+
+    def _simulated(self) -> Series:
+        asked = [name for name, code in self.codes.items() if code is not None]
+        if asked:
+            raise ConfigError(f"data.{asked[0]} chooses from a screenings file: give data.path too")
+        target = self.target or SALES_COLUMNS[0]
+        if target not in SALES_COLUMNS:
+            raise ConfigError(f"data.target={target}: the simulation has {' and '.join(SALES_COLUMNS)}")
+        table = simulate(self.days)
+        unit = "tickets" if target == "tickets_sold" else ""
+        values = table[[target]].to_numpy(dtype=np.float64)
+        return Series(values, table.index, (target,), "cinema", unit, kind="simulated", season=7)
+
+    def _sales_column(self, columns: list[str]) -> str:
+        for name in SALES_COLUMNS:
+            if name in columns:
+                return name
+        others = [column for column in columns if column != self.date]
+        if self.path and (len(others) != 1 or self.date not in columns):
+            raise DataError(
+                f"{self.path.name}: which column are the sales? Set data.target (and data.date) to columns among: "
+                f"{', '.join(columns)}"
+            )
+        return others[0]
+
+    def _sum_screenings(self, path: Path, target: str) -> pd.DataFrame:
+        """One row a film, cinema and day, to one row a day."""
+        columns = read_header(path)
+        require_columns(path, columns, [target, self.date])
+        codes = {name: str(code) for name, code in self.codes.items() if code is not None}
+        table = read_table(path, date=self.date, numbers=[target], texts=list(codes))
+        empty = np.flatnonzero(table[target].isna())
+        if len(empty) and self.missing != "zero":
+            raise DataError(
+                f"{path.name}: column {target} has no value in {len(empty)} rows, the first is row {empty[0] + 2}: mend "
+                "the file, or set data.missing=zero to count them as nothing sold"
+            )
+        for name, code in codes.items():
+            found = table[name].unique()
+            table = table[table[name] == code]
+            if table.empty:
+                some = ", ".join(sorted(str(value) for value in found)[:8])
+                raise DataError(f"{path.name}: no row has {name} = {code}; there are {len(found)}, such as {some}")
+        return table[[target]].groupby(level=0).sum()  # sorts by day
+
+
+def simulate(days: int = 222) -> pd.DataFrame:
+    """Simulated sales of a cinema chain, the same whole numbers on every machine.
+
+    Tickets of a day = season * weekday * (audience of the films on) * noise, where
+    - the weekend is Thursday and Friday, and Tuesday is half price: many tickets, less money each;
+    - a film starts every six days on average, on a Wednesday, with a lognormal first audience that halves every
+      nine days;
+    - the season swings by a quarter over half a year;
+    - the noise is lognormal with 12 %.
+
+    Args:
+        days: from 2018-03-14 on; 222 is the length the tutorials use.
+
+    Returns:
+        a table by date with the columns tickets_sold and total_sales, whole numbers.
+    """
+    random = np.random.RandomState(SIMULATION_SEED)  # its streams are frozen by NumPy's policy
+    dates = pd.date_range(FIRST_DAY, periods=days, name="date")
+    day = np.arange(days)
+    weekdays = np.array([0.80, 1.55, 0.85, 1.45, 1.75, 1.05, 0.80])[dates.dayofweek]  # Monday first
+    films = np.zeros(days)
+    for wednesday in range(-56, days, 7):  # eight weeks before the first day, so that some films are on already
+        for _ in range(random.poisson(7 / 6)):
+            audience = 14_000 * np.exp(0.6 * random.standard_normal())
+            age = day - wednesday
+            films += np.where(age >= 0, audience * 0.5 ** (np.maximum(age, 0) / 9), 0.0)
+    season = 1 + 0.25 * np.sin(2 * np.pi * day / 182)
+    noise = np.exp(0.12 * random.standard_normal(days))
+    tickets = np.round(season * weekdays * (8_000 + films) * noise)
+    price = np.where(dates.dayofweek == 1, TICKET_PRICE // 2, TICKET_PRICE)
+    return pd.DataFrame({"tickets_sold": tickets, "total_sales": tickets * price}, index=dates)

@@ -1,0 +1,85 @@
+"""Any CSV file: a target column, further columns as past covariates, dates or plain rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from unroll.config import check_arguments
+from unroll.data.module import WindowDataModule, Windowing
+from unroll.data.series import Series
+from unroll.data.tables import on_grid, read_header, read_table
+from unroll.errors import DataError
+
+
+class CSVData(WindowDataModule):
+    """A series from a CSV file with a header.
+
+    Args:
+        path: the file.
+        target: the column to forecast; None where the file has only one column besides the date.
+        date: the column of dates; None: rows are equally spaced steps.
+        date_format: strptime format of the dates; None: ISO 8601, as in 2018-03-14 or 2018-03-14 20:30.
+        covariates: further columns that the model reads (past covariates).
+        missing: what to do with gaps in the dates and empty fields: error (naming the rows), interpolate (in
+            the training segment; after it the last value is carried forward) or ffill, or zero. A value that
+            was filled in is read, and never a target.
+        separator, decimal, encoding: how the file is written.
+        unit: of the target, for axes and tables.
+        windowing: see WindowDataModule.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        target: str | None = None,
+        date: str | None = None,
+        date_format: str | None = None,
+        covariates: Sequence[str] = (),
+        missing: str = "error",
+        separator: str = ",",
+        decimal: str = ".",
+        encoding: str = "utf-8-sig",
+        unit: str | None = None,
+        **windowing: Unpack[Windowing],
+    ) -> None:
+        super().__init__(**windowing)
+        check_arguments(path=path, target=target, date=date, date_format=date_format, covariates=covariates)
+        check_arguments(missing=missing, separator=separator, decimal=decimal, encoding=encoding)
+        self.path = Path(path).expanduser()
+        self.target, self.date, self.date_format, self.covariates = target, date, date_format, list(covariates)
+        self.missing = missing
+        self.separator, self.decimal, self.encoding, self.unit = separator, decimal, encoding, unit
+
+    def load(self) -> Series:
+        """Read the file.
+
+        Raises:
+            DataError: names the file, the column and the row.
+        """
+        columns = read_header(self.path, separator=self.separator, encoding=self.encoding)
+        target = self.target or self._only_column(columns)
+        repeated = [name for name in self.covariates if name in (target, self.date)]
+        if repeated or target == self.date:
+            raise DataError(f"column {(repeated or [target])[0]} has two parts to play: target, date or covariate")
+        names = list(dict.fromkeys([target, *self.covariates]))
+        table = read_table(
+            self.path,
+            date=self.date,
+            numbers=names,
+            separator=self.separator,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            date_format=self.date_format,
+        )
+        table, season = on_grid(table, self.path, self.date, self.missing)
+        return Series(table.to_numpy(), table.index, tuple(names), self.path.stem, self.unit or "", season=season)
+
+    def _only_column(self, columns: list[str]) -> str:
+        candidates = [column for column in columns if column != self.date and column not in self.covariates]
+        if len(candidates) != 1:
+            raise DataError(
+                f"data.target is not set, and {self.path.name} has several columns: {', '.join(columns)}: "
+                "set data.target to the one to forecast (and data.date to the dates)"
+            )
+        return candidates[0]

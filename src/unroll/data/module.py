@@ -1,0 +1,184 @@
+"""The LightningDataModule under every data set: load, split by time, fit the transform, cut windows."""
+
+from typing import TypedDict
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unroll.config import check_arguments
+from unroll.data.series import FloatArray, Series, fill_missing, is_constant
+from unroll.data.transforms import Affine, fit_transform
+from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split
+from unroll.errors import DataError
+
+EVALUATION_BATCH = 1024  # at least so many windows at once where nothing is learned
+
+
+class Windowing(TypedDict, total=False):
+    """The arguments that every data set shares, explained in WindowDataModule."""
+
+    window_size: int
+    horizon: int
+    stride: int
+    batch_size: int
+    shuffle: bool
+    shuffle_seed: int
+    validation: int | float
+    test: int | float
+    transform: str
+    seasonal_period: int | None
+
+
+class WindowDataModule(L.LightningDataModule):
+    """A series, its segments, and loaders of their windows. A data set subclasses it and defines `load`.
+
+    Args:
+        window_size: W, rows that the model reads.
+        horizon: H, rows that it forecasts.
+        stride: rows from one window to the next, in every segment.
+        batch_size: B, windows in a training step.
+        shuffle: draw a new order of the training windows each epoch.
+        shuffle_seed: the seed of these orders.
+        validation, test: the size of the segments, as a fraction of the rows (0.15) or a count (32);
+            validation may be 0.
+        transform: none | minmax | standard, fitted on the training segment.
+        seasonal_period: rows in one season, for the seasonal baseline and MASE; None: what the dates suggest.
+
+    After `setup`, `series`, `segments`, `transform`, `values` and `shape` are there.
+    """
+
+    missing = "error"
+    """What to do with missing values; data sets that read files make it an argument."""
+
+    def __init__(
+        self,
+        *,
+        window_size: int,
+        horizon: int = 1,
+        stride: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        shuffle_seed: int = 0,
+        validation: int | float = 0.15,
+        test: int | float = 0.15,
+        transform: str = "standard",
+        seasonal_period: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_arguments(
+            **dict(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size),
+            **dict(shuffle=shuffle, validation=validation, test=test, transform=transform),
+            seasonal_period=seasonal_period,
+        )
+        self.window_size, self.horizon, self.stride, self.batch_size = window_size, horizon, stride, batch_size
+        self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
+        self.validation, self.test = validation, test
+        self.transform_kind, self.asked_period = transform, seasonal_period
+        self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
+
+    def load(self) -> Series:
+        """Make or read the series; values that are missing are NaN."""
+        raise NotImplementedError(f"{type(self).__name__} must define load() -> Series")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and validate, split by time, fill, fit the transform on the training segment, cut windows.
+
+        Raises:
+            DataError: where the series is too short, constant, or has values missing.
+        """
+        if hasattr(self, "series"):
+            return
+        if self.loaded is None:
+            self.loaded = self.load()
+        self.loaded.check()
+        segments = split(len(self.loaded.values), self.validation, self.test)
+        series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
+        train = series.values[segments.train.start : segments.train.stop]
+        self._origins = {
+            name: origins(segment, self.window_size, self.horizon, self.stride, filled)
+            for name, segment in segments._asdict().items()
+        }
+        self._check_lengths(series, segments)
+        if is_constant(train[:, 0]):
+            raise DataError(
+                f"series {series.name}: column {series.columns[0]} is constant ({train[0, 0]:g}) in the {len(train)} "
+                "rows of the training segment: there is nothing to learn"
+            )
+        self.segments: Segments = segments
+        self.transform: Affine = fit_transform(self.transform_kind, train)
+        self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
+        future = [series.columns.index(column) for column in series.known_ahead]
+        self._future_columns = future
+        self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
+        self.series: Series = series
+
+    @property
+    def seasonal_period(self) -> int | None:
+        """Rows in one season: from the config, else what the series itself suggests."""
+        return self.asked_period or self.series.season
+
+    def origins(self, segment: str) -> npt.NDArray[np.int64]:
+        """(n,) the first target row of each window of a segment: train, validation or test."""
+        return self._origins[segment]
+
+    def targets(self, segment: str) -> FloatArray:
+        """(n, H) the true values of a segment's windows, in the series' units."""
+        return self.series.target[self._origins[segment][:, None] + np.arange(self.horizon)]
+
+    def loader(self, segment: str, device: torch.device | str = "cpu", *, train: bool = False) -> WindowLoader:
+        """Batches of a segment's windows on a device: in training order and size, or in time order and large."""
+        values = self.values.to(device)
+        begins = torch.from_numpy(self._origins[segment]).to(device)
+        windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
+        if train:
+            return WindowLoader(windows, self.batch_size, shuffle=self.shuffle, seed=self.shuffle_seed)
+        return WindowLoader(windows, max(self.batch_size, EVALUATION_BATCH))
+
+    def train_dataloader(self) -> WindowLoader:
+        """Training batches, resident on the trainer's device."""
+        return self.loader("train", self._device(), train=True)
+
+    def val_dataloader(self) -> WindowLoader | list[WindowLoader]:
+        """Validation batches; no loader where the validation segment is empty."""
+        return self.loader("validation", self._device()) if len(self.segments.validation) else []
+
+    def test_dataloader(self) -> WindowLoader:
+        """Test batches."""
+        return self.loader("test", self._device())
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches are gathered where they are used, so there is nothing to copy."""
+        return batch
+
+    def _device(self) -> torch.device | str:
+        return self.trainer.strategy.root_device if self.trainer else "cpu"
+
+    def _check_lengths(self, series: Series, segments: Segments) -> None:
+        """Every segment that is not empty must hold a window."""
+        sizes = {name: len(segment) for name, segment in segments._asdict().items()}
+        for name, size in sizes.items():
+            if (size == 0 and name == "validation") or len(self._origins[name]):
+                continue
+            needs = f"at least horizon = {self.horizon}"
+            if name == "train":
+                needs = f"at least window_size + horizon = {self.window_size} + {self.horizon}"
+            first = segments._asdict()[name].start
+            if name != "train" and first < self.window_size:
+                needs += f", and window_size = {self.window_size} rows before it"
+            parts = ", ".join(f"{part} {rows}" for part, rows in sizes.items())
+            raise DataError(
+                f"series {series.title} is too short: {sum(sizes.values())} rows are split into {parts}; the {name} "
+                f"segment needs {needs} rows (filled rows do not count): lower data.window_size or data.horizon, or "
+                "change data.validation and data.test"
+            )
+
+
+def _scaled(values: FloatArray, transform: Affine, chunk: int = 1_000_000) -> Tensor:
+    """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
+    scaled = np.empty(values.shape, dtype=np.float32)
+    for begin in range(0, len(values), chunk):
+        scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
+    return torch.from_numpy(scaled)

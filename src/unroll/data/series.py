@@ -1,0 +1,166 @@
+"""A series: values over time with an index and named columns, and what to do where values are missing."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from unroll.errors import DataError
+
+FloatArray = npt.NDArray[np.float64]
+NAMED_ROWS = 5  # how many rows an error message names before it only counts
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values over time. Kept in float64, so that a large level does not eat the small changes on top of it.
+
+    Args:
+        values: (N, F); the first column is the target; NaN where a value is missing.
+        index: (N,) timestamps or steps, increasing.
+        columns: F names.
+        name: for titles and directory names.
+        unit: of the target, for axes and tables.
+        kind: "synthetic" or "simulated" where the numbers are made up, and then said wherever they are shown.
+        season: rows in one season, where the index tells (7 for days, 12 for months).
+        known_ahead: columns whose future values are known (such as the day of week).
+    """
+
+    values: FloatArray
+    index: pd.Index
+    columns: tuple[str, ...]
+    name: str
+    unit: str = ""
+    kind: str = ""
+    season: int | None = None
+    known_ahead: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name, and whether the numbers are made up."""
+        return f"{self.name} ({self.kind})" if self.kind else self.name
+
+    @property
+    def target_label(self) -> str:
+        """The target's name and unit, for an axis or a table's caption."""
+        return f"{self.columns[0]} [{self.unit}]" if self.unit else self.columns[0]
+
+    @property
+    def target(self) -> FloatArray:
+        """(N,) the first column."""
+        return self.values[:, 0]
+
+    def label(self, row: int) -> str:
+        """A row's index as text, dates without an empty time of day."""
+        stamp = self.index[row]
+        return str(stamp).removesuffix(" 00:00:00")
+
+    def check(self) -> None:
+        """Raise DataError where the series cannot be forecast at all."""
+        rows, columns = self.values.shape
+        if (len(self.index), len(self.columns)) != (rows, columns):
+            raise DataError(
+                f"series {self.name}: {rows} x {columns} values, {len(self.index)} rows of index and "
+                f"{len(self.columns)} column names do not fit together"
+            )
+        infinite = np.argwhere(np.isinf(self.values))
+        if len(infinite):
+            row, column = infinite[0]
+            raise DataError(
+                f"series {self.name}: column {self.columns[column]} is infinite at {self.label(row)} "
+                f"({len(infinite)} infinite values in all)"
+            )
+        if np.isnan(self.target).all():
+            raise DataError(f"series {self.name}: column {self.columns[0]} has no values")
+        if is_constant(self.target):
+            raise DataError(
+                f"series {self.name}: column {self.columns[0]} is constant ({np.nanmin(self.target):g} in all "
+                f"{rows} rows): there is nothing to forecast"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the series as an .npz file, without pickle."""
+        about = {name: getattr(self, name) for name in ("columns", "name", "unit", "kind", "season", "known_ahead")}
+        dates = isinstance(self.index, pd.DatetimeIndex)
+        index = pd.DatetimeIndex(self.index).as_unit("us").asi8 if dates else self.index.to_numpy()
+        text = json.dumps(about | {"dates": dates, "index_name": self.index.name})
+        with path.open("wb") as file:
+            np.savez(file, values=self.values, index=index, about=np.array(text))
+
+    @classmethod
+    def load(cls, path: Path) -> "Series":
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: for a file that is missing, truncated or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values, index, about = file["values"], file["index"], json.loads(str(file["about"]))
+            is_dates, index_name = about.pop("dates"), about.pop("index_name")
+            stamps = pd.Index(index.astype("datetime64[us]") if is_dates else index, name=index_name)
+            columns, known_ahead = tuple(about.pop("columns")), tuple(about.pop("known_ahead"))
+            return cls(values, stamps, columns, known_ahead=known_ahead, **about)
+        except Exception as error:  # zip, json and numpy each raise their own for a damaged file
+            raise DataError(f"{path}: not a readable series file ({error})") from error
+
+
+def is_constant(values: FloatArray) -> bool:
+    """Whether values differ by no more than rounding."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    return bool(high - low <= 1e-12 * max(abs(low), abs(high)))
+
+
+def named_rows(labels: Iterable[str], total: int) -> str:
+    """The first few of many labels, and how many more there are."""
+    more = total - NAMED_ROWS
+    return ", ".join(itertools.islice(labels, NAMED_ROWS)) + (f" and {more} more" if more > 0 else "")
+
+
+def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series, npt.NDArray[np.bool_]]:
+    """Fill NaN by the config's choice, without looking ahead of the training segment.
+
+    `interpolate` draws a straight line inside the training segment; after it, the last value is carried
+    forward, as in `ffill`. A line through a missing test input would end in the target that is to be forecast.
+
+    Args:
+        series: with NaN where values are missing.
+        missing: error | interpolate | ffill | zero.
+        train_rows: rows of the training segment; nothing after them may reach a filled value in it.
+
+    Returns:
+        the series without NaN, and (N,) whether the target was filled: such rows are read, never scored.
+
+    Raises:
+        DataError: names the rows, where missing=error or there is no value to carry forward.
+    """
+    holes = np.isnan(series.values)
+    if not holes.any():
+        return series, np.zeros(len(series.values), dtype=bool)
+    if missing == "error":
+        labels = (f"{series.columns[c]} at {series.label(r)}" for r, c in np.argwhere(holes))
+        raise DataError(
+            f"series {series.name} has no value for {named_rows(labels, int(holes.sum()))}: mend the data, or set "
+            "data.missing=interpolate or data.missing=ffill"
+        )
+    if missing == "zero":
+        values = np.where(holes, 0.0, series.values)
+    else:
+        frame = pd.DataFrame(series.values)
+        if missing == "interpolate":
+            head = frame.iloc[:train_rows].interpolate(limit_area="inside")
+            frame = pd.concat([head, frame.iloc[train_rows:]])
+        values = frame.ffill().to_numpy()
+    unfilled = np.argwhere(np.isnan(values))
+    if len(unfilled):
+        column = unfilled[0][1]
+        raise DataError(
+            f"series {series.name}: column {series.columns[column]} begins with {np.isnan(values[:, column]).sum()} "
+            "rows without a value, and there is none before them to carry forward: remove these rows"
+        )
+    return replace(series, values=values), holes[:, 0]

@@ -1,0 +1,168 @@
+"""Windows: where they may begin, and how a batch of them is gathered.
+
+A window is named by its origin, the first row that it forecasts: it reads the `window_size` rows before the
+origin and its targets are the `horizon` rows from the origin on.
+
+    row       0 1 2 3 4 5 6 7 8 9
+    past          [- - -]            window_size 3
+    target               [+ +]       horizon 2, origin 5
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unroll.errors import DataError
+from unroll.seeding import SHUFFLE, derive_seed
+
+
+class Batch(NamedTuple):
+    """B windows in scaled units, float32.
+
+    past (B, W, F), future (B, H, C) the columns known ahead (C may be 0), target (B, H).
+    """
+
+    past: Tensor
+    future: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """What a model is sized from: W, H, F and C of its batches."""
+
+    window_size: int
+    horizon: int
+    features: int
+    future_features: int
+
+
+class Segments(NamedTuple):
+    """Rows of the series, in time order."""
+
+    train: range
+    validation: range
+    test: range
+
+
+def split(rows: int, validation: int | float, test: int | float) -> Segments:
+    """Split rows by time into train, validation and test.
+
+    Args:
+        rows: N.
+        validation, test: a count of rows (int) or a fraction of all rows (float); validation may be 0.
+
+    Raises:
+        DataError: where nothing is left to train on.
+    """
+    counts = [round(part * rows) if isinstance(part, float) else part for part in (validation, test)]
+    begin_test = rows - counts[1]
+    begin_validation = begin_test - counts[0]
+    if begin_validation < 1:
+        raise DataError(
+            f"{rows} rows, less {counts[0]} for validation and {counts[1]} for test, leave none to train on: "
+            "lower data.validation or data.test"
+        )
+    return Segments(range(begin_validation), range(begin_validation, begin_test), range(begin_test, rows))
+
+
+def origins(
+    segment: range, window_size: int, horizon: int, stride: int, skip: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64]:
+    """The origins of all windows whose targets lie inside a segment.
+
+    Targets never cross a segment's end. The past of a window may: it may read history from before the segment,
+    never from before the series (the first origin is `window_size`).
+
+    Args:
+        segment: rows of the segment.
+        window_size, horizon, stride: in rows.
+        skip: (N,) rows that may be no target, because their value was filled in.
+
+    Returns:
+        (n,) increasing rows; empty where no window fits.
+    """
+    found = np.arange(max(segment.start, window_size), segment.stop - horizon + 1, stride, dtype=np.int64)
+    if skip is not None and skip.any():
+        skipped_before = np.concatenate([[0], np.cumsum(skip)])  # skipped rows before each row
+        found = found[skipped_before[found + horizon] == skipped_before[found]]
+    return found
+
+
+class Windows:
+    """The windows of one segment, as views of one resident tensor: memory is O(N), never O(N x W).
+
+    Args:
+        values: (N, F) float32, contiguous, scaled; the target is column 0. All segments share it.
+        origins: (n,) int64 rows.
+        window_size, horizon: in rows.
+        future_columns: columns that are known ahead.
+    """
+
+    def __init__(
+        self, values: Tensor, origins: Tensor, window_size: int, horizon: int, future_columns: list[int] | None = None
+    ) -> None:
+        rows, features = values.shape
+        length = window_size + horizon
+        self.window_size = window_size
+        self.future_columns = future_columns or []
+        self.begins = origins - window_size
+        self.all_windows = values.as_strided((rows - length + 1, length, features), (features, features, 1))
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def batch(self, chosen: Tensor) -> Batch:
+        """Gather the windows of some numbers (B,), on the device of the values, in one index operation."""
+        rows = self.all_windows[self.begins[chosen]]  # (B, W + H, F)
+        ahead = rows[:, self.window_size :]
+        return Batch(rows[:, : self.window_size], ahead[:, :, self.future_columns], ahead[:, :, 0])
+
+
+class EpochSampler:
+    """The order of the windows in each epoch: in time, or shuffled by (seed, epoch) alone.
+
+    Lightning calls `set_epoch` before each epoch, also after a resume.
+    """
+
+    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
+        self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def order(self) -> Tensor:
+        """(n,) window numbers, on the CPU, so that every device trains in the same order."""
+        if not self.shuffle:
+            return torch.arange(self.length)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, SHUFFLE, self.epoch))
+        return torch.randperm(self.length, generator=generator)
+
+
+class WindowLoader:
+    """Yields batches of one segment; what a DataLoader would do, without per-sample Python.
+
+    Args:
+        windows: on the device that trains.
+        batch_size: B; the last batch may be smaller.
+        shuffle, seed: see EpochSampler.
+    """
+
+    def __init__(self, windows: Windows, batch_size: int, *, shuffle: bool = False, seed: int = 0) -> None:
+        self.windows, self.batch_size = windows, batch_size
+        self.sampler = EpochSampler(len(windows), shuffle=shuffle, seed=seed)
+        self.batch_sampler = None  # Lightning asks every loader that has a sampler for both
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.sampler.order().to(self.windows.begins.device)  # one copy an epoch, none a batch
+        for chosen in order.split(self.batch_size):
+            yield self.windows.batch(chosen)

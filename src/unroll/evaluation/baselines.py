@@ -1,0 +1,113 @@
+"""Forecasts that need no training, and linear autoregression: what a model must beat to be worth its keep.
+
+Each forecasts the same targets as the model, from rows before the origin only. n windows, H steps.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from unroll.data.series import FloatArray
+
+Rows = npt.NDArray[np.int64]
+CHUNK = 65_536  # windows at once, which bounds memory
+
+
+def persistence(target: FloatArray, origins: Rows, horizon: int) -> FloatArray:
+    """The last value, for every step.
+
+    Args:
+        target: (N,) the series.
+        origins: (n,) first target rows.
+        horizon: H.
+
+    Returns:
+        (n, H).
+    """
+    return np.repeat(target[origins - 1][:, None], horizon, axis=1)
+
+
+def seasonal_naive(target: FloatArray, origins: Rows, horizon: int, season: int) -> FloatArray:
+    """The value of the same phase in the last season that is known at the origin; see `persistence`.
+
+    Source:
+        Hyndman and Athanasopoulos, Forecasting: principles and practice (3rd ed.), section 5.2.
+    """
+    ahead = np.arange(horizon) % season
+    return target[origins[:, None] - season + ahead]
+
+
+def drift(target: FloatArray, origins: Rows, horizon: int) -> FloatArray:
+    """The line through the first and the last known value, continued; see `persistence`.
+
+    Source:
+        Hyndman and Athanasopoulos, Forecasting: principles and practice (3rd ed.), section 5.2.
+    """
+    last = origins - 1
+    slope = (target[last] - target[0]) / np.maximum(last, 1)
+    return target[last][:, None] + slope[:, None] * np.arange(1, horizon + 1)
+
+
+class LinearAutoregression:
+    """Least squares from all values of the window to all steps, fitted on the training windows.
+
+    The windows are reduced chunk by chunk to one triangular factor (QR), so memory does not grow with their
+    number, and precision does not suffer as it would with normal equations. Where the inputs are collinear, the
+    solution of least norm is taken.
+
+    Args:
+        values: (N, F) the series, in its own units.
+        origins: (n,) first target rows of the training windows.
+        window_size, horizon: W, H.
+    """
+
+    def __init__(self, values: FloatArray, origins: Rows, window_size: int, horizon: int) -> None:
+        self.window_size, self.horizon = window_size, horizon
+        train = values[: origins[-1] + horizon]
+        self.center, spread = train.mean(axis=0), train.std(axis=0)
+        self.spread = np.where(spread > 0, spread, 1.0)  # conditions the system; it changes no forecast
+        inputs = window_size * values.shape[1] + 1
+        factor = np.zeros((0, inputs + horizon))
+        for begin in range(0, len(origins), CHUNK):
+            chunk = origins[begin : begin + CHUNK]
+            targets = values[chunk[:, None] + np.arange(horizon), 0]
+            rows = np.hstack([self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]])
+            factor = np.linalg.qr(np.vstack([factor, rows]), mode="r")
+        self.weights: FloatArray = np.linalg.lstsq(factor[:, :inputs], factor[:, inputs:], rcond=None)[0]
+
+    def forecast(self, values: FloatArray, origins: Rows) -> FloatArray:
+        """(n, H) in the series' units."""
+        chunks = [origins[begin : begin + CHUNK] for begin in range(0, len(origins), CHUNK)]
+        scaled = np.vstack([self._inputs(values, chunk) @ self.weights for chunk in chunks])
+        return scaled * self.spread[0] + self.center[0]
+
+    def _inputs(self, values: FloatArray, origins: Rows) -> FloatArray:
+        """(n, W * F + 1) the scaled window and a constant."""
+        windows = np.lib.stride_tricks.sliding_window_view(values, self.window_size, axis=0)  # (N - W + 1, F, W)
+        chosen = windows[origins - self.window_size]
+        scaled = (chosen - self.center[:, None]) / self.spread[:, None]
+        return np.hstack([scaled.reshape(len(origins), -1), np.ones((len(origins), 1))])
+
+
+def baselines(
+    values: FloatArray, train: Rows, origins: Rows, window_size: int, horizon: int, season: int | None
+) -> dict[str, FloatArray]:
+    """All baselines on the same windows.
+
+    Args:
+        values: (N, F) the series in its own units; the target is column 0.
+        train: origins of the training windows, for the autoregression.
+        origins: (n,) origins to forecast from.
+        window_size, horizon: W, H.
+        season: rows in one season; None or 1, or one longer than the history: no seasonal naive.
+
+    Returns:
+        (n, H) by name.
+    """
+    target = values[:, 0]
+    found = {"persistence": persistence(target, origins, horizon)}
+    if season and 1 < season <= origins[0]:
+        found[f"seasonal naive ({season})"] = seasonal_naive(target, origins, horizon, season)
+    found["drift"] = drift(target, origins, horizon)
+    regression = LinearAutoregression(values, train, window_size, horizon)
+    found["linear autoregression"] = regression.forecast(values, origins)
+    return found

@@ -1,0 +1,109 @@
+"""Evaluate a forecaster on a segment, beside the baselines on the same targets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unroll.data.module import WindowDataModule
+from unroll.data.series import FloatArray
+from unroll.data.windows import WindowLoader
+from unroll.evaluation.baselines import baselines
+from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
+from unroll.models.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Forecasts of one segment and their scores, in the series' units. n windows, H steps.
+
+    Args:
+        segment: train | validation | test.
+        origins: (n,) first target rows.
+        truth: (n, H).
+        models: (n, H) by name: best, and last where it is another epoch.
+        baselines: (n, H) by name.
+        scores: by name of a model or baseline.
+        by_step: RMSE and MAE of each step ahead, by name.
+        best_baseline: the one with the lowest RMSE.
+        skill: of each model, over the best baseline, by RMSE; None where that baseline is exact.
+    """
+
+    segment: str
+    origins: np.ndarray
+    truth: FloatArray
+    models: dict[str, FloatArray]
+    baselines: dict[str, FloatArray]
+    scores: dict[str, Scores]
+    by_step: dict[str, dict[str, list[float]]]
+    best_baseline: str
+    skill: dict[str, float | None]
+
+
+@torch.inference_mode()
+def forecast(forecaster: Forecaster, loader: WindowLoader) -> Tensor:
+    """(n, H) in scaled units, on the CPU."""
+    forecaster.eval()
+    return torch.cat([forecaster(batch.past, batch.future) for batch in loader]).cpu()
+
+
+def evaluate(
+    forecaster: Forecaster,
+    datamodule: WindowDataModule,
+    segment: str,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Forecast a segment with each set of weights and with all baselines, and score them on the same targets.
+
+    Args:
+        forecaster: the weights it has are replaced.
+        datamodule: after setup.
+        segment: train | validation | test; not empty.
+        weights: state dicts by name (best, last); equal ones may be the same object.
+        device: where to forecast.
+    """
+    forecaster.to(device)
+    models: dict[str, FloatArray] = {}
+    loader = datamodule.loader(segment, device)
+    for name, state in weights.items():
+        forecaster.load_state_dict(state)
+        scaled = forecast(forecaster, loader).numpy().astype(np.float64)
+        models[name] = datamodule.transform.invert_target(scaled)
+    origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
+    season, shape = datamodule.seasonal_period, datamodule.shape
+    train = datamodule.origins("train")
+    others = baselines(series.values, train, origins, shape.window_size, shape.horizon, season)
+    train_rows = datamodule.segments.train
+    scale = naive_error(series.target[train_rows.start : train_rows.stop], season or 1)
+    table = {name: scores(truth, made, scale) for name, made in (models | others).items()}
+    best = best_by("rmse", {name: table[name] for name in others})
+    spread = float(truth.std())
+    gains = {name: skill(table[name]["rmse"], table[best]["rmse"], spread) for name in models}
+    steps = {name: _by_step(truth, made) for name, made in (models | others).items()}
+    return Evaluation(segment, origins, truth, models, others, table, steps, best, gains)
+
+
+def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
+    error = made - truth
+    return {
+        "rmse": np.sqrt(np.square(error).mean(axis=0)).tolist(),
+        "mae": np.abs(error).mean(axis=0).tolist(),
+    }
+
+
+def predictions(evaluation: Evaluation, datamodule: WindowDataModule) -> pd.DataFrame:
+    """One row a window and step: when, how far ahead, the truth, and every forecast of it."""
+    index, horizon = datamodule.series.index, datamodule.horizon
+    rows = evaluation.origins[:, None] + np.arange(horizon)
+    columns = {
+        str(index.name or "row"): index[rows.ravel()],
+        "origin": np.repeat(index[evaluation.origins - 1], horizon),
+        "step": np.tile(np.arange(1, horizon + 1), len(rows)),
+        "truth": evaluation.truth.ravel(),
+    }
+    columns |= {f"forecast_{name}_epoch": made.ravel() for name, made in evaluation.models.items()}
+    return pd.DataFrame(columns | {name: made.ravel() for name, made in evaluation.baselines.items()})

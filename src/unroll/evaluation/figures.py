@@ -1,0 +1,187 @@
+"""Figures of a run, fit for an appendix. Drawn without pyplot, so that no state outlives a figure."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from unroll.data.series import FloatArray, Series
+from unroll.data.windows import Segments
+from unroll.evaluation.evaluate import Evaluation
+
+# Okabe and Ito's palette, told apart also by colour-blind readers.
+BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#777777"
+STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+}
+MOST_POINTS = 4000  # of a line; more are thinned to each bin's extremes
+MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
+
+
+@contextmanager
+def _drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure, Axes]]:
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        figure = Figure(figsize=(7.2, height))
+        axes = figure.subplots()
+        axes.set_title(f"{title}\n", loc="left", fontweight="bold")
+        axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=7.5, color=GREY, va="bottom")
+        yield figure, axes
+
+
+def draw_series(series: Series, segments: Segments, *, subtitle: str) -> Figure:
+    """The series with its segments, and where the forecast starts.
+
+    Args:
+        series: what was trained on.
+        segments: its rows.
+        subtitle: the config's essentials.
+    """
+    with _drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
+        axes.plot(*_thin(series.index, series.target), color=BLACK, linewidth=0.8)
+        colours = {"train": BLUE, "validation": ORANGE, "test": GREEN}
+        for name, segment in segments._asdict().items():
+            if len(segment):
+                end = min(segment.stop, len(series.index) - 1)
+                axes.axvspan(
+                    _x(series.index[segment.start]), _x(series.index[end]), color=colours[name], alpha=0.10, lw=0
+                )
+                middle = _x(series.index[(segment.start + end) // 2])
+                axes.text(
+                    middle, 0.99, f"{name}\n{len(segment)}", transform=axes.get_xaxis_transform(),
+                    **dict(ha="center", va="top", fontsize=7.5, color=colours[name]),
+                )  # fmt: skip
+        start = series.index[segments.test.start]
+        axes.axvline(_x(start), color=GREEN, linestyle="--", label=f"forecast start, {_text(start)}")
+        axes.margins(x=0.01)
+        axes.set_ylim(top=axes.get_ylim()[1] + 0.12 * np.ptp(axes.get_ylim()))  # room for the names
+        _label(axes, series)
+        _legend(axes)
+        return figure
+
+
+def draw_forecast(series: Series, evaluation: Evaluation, *, label: str, subtitle: str) -> Figure:
+    """The segment's truth, the model's forecast and the best baseline's.
+
+    With H > 1, forecasts from every H-th row are joined, so that each row is forecast once.
+
+    Args:
+        series: what was trained on.
+        evaluation: of the segment to draw.
+        label: what to call the model.
+        subtitle: the config's essentials.
+    """
+    horizon = evaluation.truth.shape[1]
+    origins = evaluation.origins
+    tiles = [0]
+    for number, origin in enumerate(origins):
+        if origin >= origins[tiles[-1]] + horizon:
+            tiles.append(number)
+    most = max(1, MOST_TARGETS // horizon)
+    shown = np.array(tiles[-most:])
+    rows = origins[shown][:, None] + np.arange(horizon)
+    title = f"{series.title}: {evaluation.segment} forecast, {ahead(horizon)}"
+    if len(tiles) > most:
+        title += f", last {rows.size} of {len(tiles) * horizon} targets"
+    with _drawing(title, subtitle, 3.0) as (figure, axes):
+        best = evaluation.best_baseline
+        span = slice(rows[0, 0], rows[-1, -1] + 1)
+        axes.plot(series.index[span], series.target[span], color=BLACK, marker=".", markersize=3, label="truth")
+        for name, made, colour in (
+            (best, evaluation.baselines[best], ORANGE),
+            (label, next(iter(evaluation.models.values())), BLUE),
+        ):
+            x, y = _joined(series.index, rows, made[shown])
+            style = {"linestyle": "--", "linewidth": 0.9} if colour == ORANGE else {}
+            score = evaluation.scores["best" if colour == BLUE else best]["rmse"]
+            axes.plot(x, y, color=colour, label=f"{name}, RMSE {score:.4g}", **style)  # type: ignore[arg-type]
+        axes.margins(x=0.01)
+        _label(axes, series)
+        _legend(axes)
+        return figure
+
+
+def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str, title: str, subtitle: str) -> Figure:
+    """Training and validation loss by epoch, on a log scale.
+
+    Args:
+        history: one row an epoch with `epoch`, `train_loss` and, where there is a validation part, `val_loss`.
+        best_epoch: marked; its weights are the ones evaluated.
+        loss: its name.
+        title: what was trained.
+        subtitle: the config's essentials.
+    """
+    with _drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
+        epochs = [row["epoch"] for row in history]
+        marker = "." if len(epochs) < 20 else ""
+        axes.plot(epochs, [row["train_loss"] for row in history], color=BLUE, marker=marker, label="train")
+        if any(row.get("val_loss") is not None for row in history):
+            losses = [row["val_loss"] for row in history]
+            axes.plot(epochs, losses, color=ORANGE, marker=marker, label="validation")
+        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch, {best_epoch}")
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{loss} loss, scaled units")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend(axes)
+        return figure
+
+
+def ahead(horizon: int) -> str:
+    """A horizon in words."""
+    return "1 step ahead" if horizon == 1 else f"{horizon} steps ahead"
+
+
+def _x(label: Any) -> Any:
+    """A place on the x axis, in what matplotlib takes."""
+    return label.to_pydatetime() if isinstance(label, pd.Timestamp) else label
+
+
+def _text(label: Any) -> str:
+    return f"{label:g}" if isinstance(label, float) else str(label).removesuffix(" 00:00:00")
+
+
+def _thin(index: pd.Index, values: FloatArray) -> tuple[Any, FloatArray]:
+    """A long line by the lowest and highest point of each bin: it looks the same, and draws at once."""
+    if len(values) <= MOST_POINTS:
+        return index, values
+    bins = np.array_split(np.arange(len(values)), MOST_POINTS // 2)
+    kept = np.array([sorted((rows[values[rows].argmin()], rows[values[rows].argmax()])) for rows in bins]).ravel()
+    return index[kept], values[kept]
+
+
+def _joined(index: pd.Index, rows: npt.NDArray[np.int64], made: FloatArray) -> tuple[Any, FloatArray]:
+    """Forecasts end to end; where H > 1, with a break before each origin, to show where a forecast begins."""
+    if rows.shape[1] == 1:
+        return index[rows.ravel()], made.ravel()
+    places = np.hstack([rows, rows[:, -1:]])
+    return index[places.ravel()], np.hstack([made, np.full((len(made), 1), np.nan)]).ravel()
+
+
+def _label(axes: Axes, series: Series) -> None:
+    axes.set_ylabel(series.target_label)
+    axes.set_xlabel(str(series.index.name or "row"))
+    if isinstance(series.index, pd.DatetimeIndex):
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, where it hides nothing."""
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=4, borderaxespad=0, fontsize=8)

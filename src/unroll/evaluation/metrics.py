@@ -1,0 +1,70 @@
+"""Scores of a forecast, in the series' own units."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from unroll.data.series import FloatArray, is_constant
+
+Scores = dict[str, float | None]
+"""By metric name; None where a metric is undefined, so that files never hold NaN."""
+
+METRICS = ("mae", "rmse", "r2", "mase")
+
+
+def naive_error(train: FloatArray, season: int) -> float:
+    """The scale of MASE: the mean absolute error, in the training segment, of repeating the last season.
+
+    Args:
+        train: (n,) the target in the training segment.
+        season: rows; 1 where the series has none.
+
+    Source:
+        Hyndman and Koehler (2006), Another look at measures of forecast accuracy, section 3.
+    """
+    if len(train) <= season:
+        season = 1
+    return float(np.abs(train[season:] - train[:-season]).mean())
+
+
+def scores(truth: FloatArray, forecast: FloatArray, scale: float) -> Scores:
+    """MAE, RMSE, R2 and MASE over all windows and steps together.
+
+    Args:
+        truth, forecast: (n, H) in the series' units.
+        scale: from `naive_error`.
+
+    Returns:
+        mae and rmse in the series' units; r2 (None where the truth is constant) and mase (None where the
+        scale is 0) as ratios.
+    """
+    error = forecast - truth
+    mae, squared = float(np.abs(error).mean()), float(np.square(error).mean())
+    spread = 0.0 if is_constant(truth) else float(truth.var())
+    return {
+        "mae": mae,
+        "rmse": math.sqrt(squared),
+        "r2": 1 - squared / spread if spread > 0 else None,
+        "mase": mae / scale if scale > 0 else None,
+    }
+
+
+def best_by(metric: str, table: Mapping[str, Scores]) -> str:
+    """The name with the lowest error."""
+    return min(table, key=lambda name: table[name][metric] or 0.0)
+
+
+def skill(error: float | None, reference: float | None, spread: float) -> float | None:
+    """1 - error / reference: how much of the best baseline's error the model removes; negative where it adds.
+
+    Args:
+        error, reference: RMSE of the model and of the best baseline.
+        spread: standard deviation of the truth.
+
+    Returns:
+        None where the baseline is exact to rounding, and a ratio to it would mean nothing.
+    """
+    if error is None or reference is None or reference <= 1e-6 * spread:
+        return None
+    return 1 - error / reference

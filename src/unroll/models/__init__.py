@@ -1,0 +1,1 @@
+"""The forecaster: backbone, head, loss and optimizer. Models know nothing of files."""

@@ -1,0 +1,1 @@
+"""Recurrent backbones, one a file."""

@@ -1,0 +1,129 @@
+"""The forecaster: network, loss, optimizer and scheduler as a LightningModule."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unroll.config import check_arguments
+from unroll.data.windows import Batch
+from unroll.errors import ConfigError, RunError
+from unroll.models.network import Network
+from unroll.seeding import DROPOUT, derive_seed
+from unroll.targets import build
+
+LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+
+
+class Forecaster(L.LightningModule):
+    """Trains a network on batches of windows.
+
+    Args:
+        network: (past, future) to a forecast (B, H) in scaled units.
+        loss: mse | mae | huber, in scaled units.
+        optimizer: plain config with `_target_`, an optimizer of torch.
+        scheduler: plain config with `_target_`, a scheduler of torch, and `interval` (epoch or step),
+            `frequency` and `monitor`; or None.
+        seed: of the random draws in training (dropout), by epoch.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        loss: str,
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_arguments(loss=loss)
+        self.network = network
+        self.loss_name = loss
+        self.optimizer_config, self.scheduler_config = dict(optimizer), dict(scheduler or {})
+        self.seed = seed
+        self._losses: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
+
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """(B, W, F) and (B, H, C) to a forecast (B, H), all in scaled units."""
+        forecast: Tensor = self.network(past, future)
+        return forecast
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean loss of a batch, in scaled units."""
+        return LOSSES[self.loss_name](self(batch.past, batch.future), batch.target)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step. The loss stays on its device until the epoch ends: no waiting, no logging in the step."""
+        loss = self.loss(batch)
+        self._losses["train"].append((loss.detach(), len(batch.target)))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect the validation loss."""
+        self._losses["val"].append((self.loss(batch), len(batch.target)))
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the test loss; the scores in the series' own units are those of unroll.evaluation."""
+        self.log("test/loss", self.loss(batch), batch_size=len(batch.target), on_epoch=True)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """(B, H) in scaled units."""
+        return self(batch.past, batch.future)
+
+    def on_train_epoch_start(self) -> None:
+        """Draw this epoch's random numbers from (seed, epoch), so that a resumed run draws the same."""
+        torch.manual_seed(derive_seed(self.seed, DROPOUT, self.current_epoch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val/loss, the mean over the validation targets."""
+        self._log_epoch("val")
+
+    def on_train_epoch_end(self) -> None:
+        """Log train/loss, the mean over this epoch's batches as they were trained on, and the learning rate."""
+        self._log_epoch("train")
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and scheduler from their configs.
+
+        Raises:
+            ConfigError: where torch refuses an argument.
+        """
+        optimizer = build(
+            self.optimizer_config, torch.optim.Optimizer, "optimizer", params=self.network.parameters()
+        )
+        if not self.scheduler_config:
+            return optimizer
+        about = dict(self.scheduler_config)
+        timing = {key: about.pop(key) for key in ("interval", "frequency", "monitor") if key in about}
+        try:
+            scheduler = build(about, torch.optim.lr_scheduler.LRScheduler, "scheduler", optimizer=optimizer)
+        except KeyError as error:  # schedulers that want momentum look it up in the optimizer
+            raise ConfigError(f"scheduler: {about['_target_']} does not fit this optimizer: {error}") from error
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **timing}}
+
+    def _log_epoch(self, part: str) -> None:
+        """Log the mean loss over an epoch: one transfer from the device, whatever the number of batches.
+
+        Raises:
+            RunError: where it is no longer a finite number.
+        """
+        losses, self._losses[part] = self._losses[part], []
+        if not losses:
+            return
+        values = torch.stack([loss for loss, _ in losses]).tolist()
+        counts = [count for _, count in losses]
+        mean = math.fsum(map(math.prod, zip(values, counts, strict=True))) / sum(counts)
+        if not math.isfinite(mean):
+            raise RunError(
+                f"the {part} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
+                "trainer.gradient_clip_val=1, or use data.transform=standard"
+            )
+        self.log(f"{part}/loss", mean)

@@ -1,0 +1,1 @@
+"""Heads, one a file: from the backbone's last feature to the forecast."""

@@ -1,0 +1,84 @@
+"""The network: a window in, a forecast out. An ordinary nn.Module, without anything of training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unroll.config import check_arguments
+from unroll.data.windows import WindowShape
+from unroll.errors import ConfigError
+from unroll.targets import build
+
+
+class Network(nn.Module):
+    """Backbone, dropout, head. All steps are decoded from the last feature, which has seen every row.
+
+    Args:
+        backbone: (B, W, F) to features (B, W, D).
+        head: (B, D + H * C) to (B, H).
+        dropout: before the head.
+        input_layout: `sequence` feeds W steps of F features; `features` feeds the window as one step of W * F.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, dropout: float, input_layout: str) -> None:
+        super().__init__()
+        check_arguments(dropout=dropout, input_layout=input_layout)
+        self.backbone, self.head = backbone, head
+        self.dropout = nn.Dropout(dropout)
+        self.input_layout = input_layout
+
+    def forward(self, past: Tensor, future: Tensor) -> Tensor:
+        """Forecast.
+
+        Args:
+            past: (B, W, F).
+            future: (B, H, C) the columns known ahead.
+
+        Returns:
+            (B, H) in scaled units.
+        """
+        if self.input_layout == "features":
+            past = past.flatten(1).unsqueeze(1)  # (B, 1, W * F)
+        last = self.dropout(self.backbone(past)[:, -1])  # (B, D)
+        if future.shape[-1]:
+            last = torch.cat([last, future.flatten(1)], dim=1)  # (B, D + H * C)
+        forecast: Tensor = self.head(last)
+        return forecast
+
+
+def build_network(model: Mapping[str, Any], shape: WindowShape) -> Network:
+    """The network that a model config describes, sized from the data.
+
+    Args:
+        model: plain dict of the config group `model`: `backbone` and `head` with their `_target_`, `dropout`,
+            `input_layout`.
+        shape: of the data module's windows.
+
+    Raises:
+        ConfigError: where a target is not allowed, or the backbone does not keep its contract.
+    """
+    steps, width = shape.window_size, shape.features
+    if model["input_layout"] == "features":
+        steps, width = 1, shape.window_size * shape.features
+    backbone = build(model["backbone"], nn.Module, "model.backbone", input_size=width)
+    feature_size = _feature_size(backbone, torch.zeros(2, steps, width))
+    head_size = feature_size + shape.horizon * shape.future_features
+    head = build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon)
+    return Network(backbone, head, dropout=model["dropout"], input_layout=model["input_layout"])
+
+
+def _feature_size(backbone: nn.Module, past: Tensor) -> int:
+    """D, found by asking the backbone, which so need not declare it."""
+    backbone.eval()  # so that dropout draws no random numbers
+    with torch.no_grad():
+        features = backbone(past)
+    backbone.train()
+    name = type(backbone).__name__
+    if not isinstance(features, Tensor):
+        raise ConfigError(f"model.backbone: {name} returns a {type(features).__name__}; return features (B, W, D)")
+    if features.dim() != 3 or features.shape[:2] != past.shape[:2]:
+        given, wanted = tuple(features.shape), (*past.shape[:2], "D")
+        raise ConfigError(f"model.backbone: {name} returns features of shape {given}, not (B, W, D) = {wanted}")
+    return features.shape[-1]

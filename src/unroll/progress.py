@@ -1,0 +1,52 @@
+"""Progress of a training: a bar with the time left on a terminal, a few quiet lines in a log file."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINES = 10  # in a log file, over all epochs
+SECONDS = 30.0  # at the latest after so long, another line
+
+
+class EpochProgress:
+    """Shows epochs as they end.
+
+    Args:
+        console: a terminal gets a bar, anything else lines.
+        epochs: at most so many.
+        done: epochs done before, where a run is continued.
+    """
+
+    def __init__(self, console: Console, epochs: int, done: int = 0) -> None:
+        self.console, self.epochs, self.first = console, epochs, done
+        self.begun = self.said = time.monotonic()
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
+        if console.is_terminal:
+            columns = (
+                *(TextColumn("epoch {task.completed}/{task.total}"), BarColumn(bar_width=24)),
+                *(TextColumn("{task.description}"), TimeElapsedColumn()),
+                *(TextColumn("at most"), TimeRemainingColumn(compact=True), TextColumn("left")),
+            )
+            self.bar = Progress(*columns, console=console, transient=True)
+            self.task = self.bar.add_task("", total=epochs, completed=done)
+            self.bar.start()
+
+    def update(self, epoch: int, losses: str) -> None:
+        """Show that an epoch (from 1) has ended."""
+        if self.bar:
+            self.bar.update(self.task, completed=epoch, description=losses)
+            return
+        now = time.monotonic()
+        step = max(1, self.epochs // LINES)
+        if epoch == self.first + 1 or epoch % step == 0 or epoch == self.epochs or now - self.said > SECONDS:
+            left = (now - self.begun) / (epoch - self.first) * (self.epochs - epoch)
+            self.console.print(f"epoch {epoch}/{self.epochs}  {losses}  at most {left:.0f} s left", soft_wrap=True)
+            self.said = now
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,138 @@
+"""What a training leaves behind as it goes: history, TensorBoard curves, best and last checkpoint, progress."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from unroll.errors import RunError
+from unroll.progress import EpochProgress
+from unroll.runs.directory import RunDirectory
+
+SAVE_SECONDS = 10.0  # between checkpoints on disk; a killed run trains at most so long again
+
+
+class Recorder(Checkpoint):
+    """Follows a fit, epoch by epoch (counted from 1).
+
+    The best weights are kept in memory and reach the disk with the next checkpoint, so that short epochs do not
+    pay for a file each. Checkpoints are written between epochs, and replaced in one piece.
+
+    Args:
+        run: where to write.
+        about: plain values that go into each checkpoint, to rebuild the network from it.
+        tensorboard: for the curves.
+        console: for progress.
+    """
+
+    def __init__(
+        self, run: RunDirectory, about: dict[str, Any], tensorboard: SummaryWriter, console: Console
+    ) -> None:
+        super().__init__()
+        self.run, self.about, self.tensorboard, self.console = run, about, tensorboard, console
+        self.history: list[dict[str, Any]] = []
+        self.best_weights: dict[str, Tensor] | None = None
+        self.best_loss = float("inf")
+        self.best_epoch = 0
+        self.progress: EpochProgress | None = None
+        self.saved = self.epoch_begun = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start to show progress."""
+        self.progress = EpochProgress(self.console, trainer.max_epochs or 0, len(self.history))
+        self.saved = self.epoch_begun = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Between two epochs all state is settled: the moment for a checkpoint."""
+        if self.history and time.monotonic() - self.saved > SAVE_SECONDS:
+            self.save(trainer)
+        self.epoch_begun = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note the epoch, keep its weights where they are the best."""
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        epoch = trainer.current_epoch + 1
+        row = {"epoch": epoch, "train_loss": logged["train/loss"], "val_loss": logged.get("val/loss")}
+        self.history.append(row | {"lr": logged["lr"], "seconds": time.monotonic() - self.epoch_begun})
+        if row["val_loss"] is not None and row["val_loss"] < self.best_loss:
+            self.best_loss, self.best_epoch = row["val_loss"], epoch
+            self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        assert self.progress
+        for name, value in logged.items():
+            self.tensorboard.add_scalar(name, value, epoch)
+        shown = [f"{part} {row[f'{part}_loss']:.4g}" for part in ("train", "val") if row[f"{part}_loss"] is not None]
+        self.progress.update(epoch, "  ".join(shown))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the final checkpoints and the history."""
+        self.save(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep the history. The checkpoint on disk stays that of an epoch's end."""
+        self._write_history()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave the terminal in order."""
+        if self.progress:
+            self.progress.stop()
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write best.ckpt, last.ckpt and history.csv, each in one piece."""
+        weights = self.best_weights or trainer.lightning_module.state_dict()
+        best = {"state_dict": dict(weights), "epoch": self.best_epoch or len(self.history), "unroll": self.about}
+        _replace(self.run.best_checkpoint, lambda path: torch.save(best, path))
+        _replace(self.run.last_checkpoint, lambda path: trainer.save_checkpoint(path))
+        self._write_history()
+        self.saved = time.monotonic()
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """What is needed to rebuild the network goes with its weights."""
+        checkpoint["unroll"] = self.about
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a continued run needs to know of the epochs before."""
+        names = ("history", "best_weights", "best_loss", "best_epoch")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where the checkpoint was written."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def _write_history(self) -> None:
+        if self.history:
+            _replace(self.run.history, lambda path: pd.DataFrame(self.history).to_csv(path, index=False))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain values only, never code.
+
+    Raises:
+        RunError: where it is missing, truncated, or holds anything else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} does not exist: the run wrote no checkpoint yet, or it was removed") from error
+    except Exception as error:  # zip, pickle and torch each raise their own for a damaged file
+        raise RunError(f"{path} is no checkpoint that can be read safely: it is damaged or holds objects") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise RunError(f"{path} is no checkpoint: it holds no state_dict")
+    return checkpoint
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file in one piece: a reader, or a killed run, never sees half of it."""
+    partial = path.with_name(f"{path.name}.partial")
+    write(partial)
+    partial.replace(path)

@@ -1,0 +1,115 @@
+"""What a finished training writes: scores, predictions, figures, TensorBoard's HPARAMS and images."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from unroll.config import leaves
+from unroll.data.module import WindowDataModule
+from unroll.evaluation.evaluate import Evaluation
+from unroll.evaluation.figures import ahead, draw_forecast, draw_losses, draw_series
+from unroll.evaluation.metrics import METRICS
+from unroll.evaluation.report import print_table
+from unroll.runs.directory import RunDirectory
+
+SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
+
+
+def model_name(cfg: DictConfig) -> str:
+    """The backbone's class, as people call it."""
+    return str(cfg.model.backbone._target_).rpartition(".")[2]
+
+
+def essentials(cfg: DictConfig) -> str:
+    """The config in one line, for figures and tables."""
+    model, data = cfg.model, cfg.data
+    head = f", head {'-'.join(map(str, model.head_sizes))}" if model.head_sizes else ""
+    layout = "" if model.input_layout == "sequence" else f", layout {model.input_layout}"
+    return (
+        f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}, layers "
+        f"{model.num_layers}, dropout {model.dropout:g}{head}{layout}, transform {data.transform}, seed {cfg.seed}"
+    )
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all weights: equal for two runs only where every bit of them is."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode())
+        found.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def write_figures(
+    run: RunDirectory,
+    cfg: DictConfig,
+    datamodule: WindowDataModule,
+    test: Evaluation,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+    tensorboard: SummaryWriter,
+) -> None:
+    """Draw the three figures to the run directory and to TensorBoard."""
+    series, subtitle, name = datamodule.series, essentials(cfg), model_name(cfg)
+    figures: dict[str, Figure] = {
+        "series": draw_series(series, datamodule.segments, subtitle=subtitle),
+        "forecast": draw_forecast(series, test, label=name, subtitle=subtitle),
+        "loss": draw_losses(
+            history, best_epoch, loss=cfg.model.loss.upper(), title=f"{name} on {series.title}", subtitle=subtitle
+        ),
+    }
+    for key, figure in figures.items():
+        path: Path = run.figures / f"{key}.png"
+        figure.savefig(path)
+        tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
+
+
+def write_hparams(cfg: DictConfig, metrics: Mapping[str, Any], tensorboard: SummaryWriter) -> None:
+    """Write the config and the final scores to TensorBoard's HPARAMS tab."""
+    flat: dict[str, Any] = {}
+    for path, parent, key in leaves(cfg):
+        if path.partition(".")[0] in SWEPT and not path.endswith("_target_"):
+            value = parent[key]
+            flat[path] = value if isinstance(value, bool | int | float | str) else str(value).lower()
+    flat |= {"model": metrics["model"], "data": metrics["data"]}
+    final = {}
+    for segment in ("validation", "test"):
+        if segment in metrics:
+            best = metrics[segment]["models"]["best"]
+            final |= {f"{segment}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
+    final["seconds/fit"] = metrics["seconds"]["fit"]
+    for name, value in final.items():
+        tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
+    writer = tensorboard._get_file_writer()
+    for summary in hparams(flat, final):
+        writer.add_summary(summary)
+
+
+def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
+    """Print the table of test scores and where everything is, from what metrics.json says."""
+    test, epochs, model = metrics["test"], metrics["epochs"], metrics["model"]
+    labels = {"best": f"{model}, best epoch {epochs['best']}", "last": f"{model}, last epoch {epochs['trained']}"}
+    if epochs["best"] == epochs["trained"]:
+        labels["best"] = f"{model}, epoch {epochs['best']} (best and last)"
+        test = test | {"models": {"best": test["models"]["best"]}}
+    if not metrics["windows"]["validation"]:
+        labels["best"] = f"{model}, last epoch {epochs['trained']} (no validation)"
+    title = f"{metrics['data']}: test segment, {test['windows']} windows, {ahead(metrics['horizon'])}"
+    if metrics["fast_dev_run"]:
+        title += " (fast_dev_run: one training batch, the scores mean nothing)"
+    console.print()
+    print_table(test, title=title, labels=labels, unit=metrics["unit"], console=console)
+    seconds = metrics["seconds"]
+    console.print(
+        f"\n{epochs['trained']} epochs in {seconds['fit']:.1f} s, {metrics['parameters']:,} parameters", style="dim"
+    )
+    console.print(f"run: {run.path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""Run directories: naming, what is written, reading one back."""

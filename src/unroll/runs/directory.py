@@ -1,0 +1,222 @@
+"""Run directories: one folder a run, never shared, that says what was run, how it ended and what came of it.
+
+    config.yaml        the resolved config
+    run.json           status, command line, overrides, versions, git commit, times; the reason of a failure
+    series.npz         the series that was trained on
+    history.csv        losses, learning rate and seconds by epoch
+    metrics.json       scores of the best and the last epoch, baselines, skill, seconds, parameters
+    predictions.csv    the test segment: truth, forecasts, baselines
+    figures/           series.png, forecast.png, loss.png
+    checkpoints/       best.ckpt, last.ckpt
+    events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
+"""
+
+import fcntl
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unroll.errors import RunError
+
+PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
+
+
+class RunDirectory:
+    """A run's folder, and the names of what is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.state = path / "run.json"
+        self.series = path / "series.npz"
+        self.history = path / "history.csv"
+        self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.csv"
+        self.figures = path / "figures"
+        self.best_checkpoint = path / "checkpoints" / "best.ckpt"
+        self.last_checkpoint = path / "checkpoints" / "last.ckpt"
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> "RunDirectory":
+        """Make a new directory, named by time and `name`; runs started at the same instant get different ones.
+
+        Raises:
+            RunError: where it cannot be made.
+        """
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
+        stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{slug}"
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = parent / (stem if number == 1 else f"{stem}_{number}")
+                try:
+                    path.mkdir()  # atomic: of two starts, one finds it taken
+                    break
+                except FileExistsError:
+                    number += 1
+            run = cls(path)
+            run.figures.mkdir()
+            run.best_checkpoint.parent.mkdir()
+        except OSError as error:
+            raise RunError(
+                f"{parent}: no run directory can be made here ({error.strerror}): set output_dir to a folder that can "
+                "be written"
+            ) from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """An existing run.
+
+        Raises:
+            RunError: where the path is none.
+        """
+        run = cls(path)
+        if not (run.config.is_file() and run.state.is_file()):
+            what = "holds no run (no config.yaml and run.json)" if path.is_dir() else "does not exist"
+            raise RunError(f"{path} {what}: give a directory under outputs/, such as outputs/DATE_TIME_DATA_MODEL")
+        return run
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved config."""
+        write_text(self.config, yaml.safe_dump(config, sort_keys=False))
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config, as plain values."""
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise RunError(f"{self.config} is damaged: {str(error).splitlines()[0]}") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{self.config} is damaged: it holds no mapping")
+        return config
+
+    def read_state(self) -> dict[str, Any]:
+        """Status and everything else that run.json says."""
+        return read_json(self.state)
+
+    def set_state(self, **changes: Any) -> None:
+        """Change some entries of run.json."""
+        state = self.read_state() if self.state.exists() else {}
+        write_json(self.state, state | changes)
+
+    @contextmanager
+    def recording(self, overrides: Sequence[str]) -> Iterator[None]:
+        """Keep the status: running, then complete, or failed with the reason.
+
+        Ctrl-C leaves the run as failed too, with its checkpoints, so that it can be continued. While it runs, the
+        process holds a lock on the directory: a run whose status is `running` and that nobody holds was killed.
+
+        Raises:
+            RunError: where another process is training this run.
+        """
+        lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise RunError(f"{self.path} is being trained by another process: wait for it, or stop it") from error
+        try:
+            yield from self._record(overrides)
+        finally:
+            os.close(lock)
+
+    def _record(self, overrides: Sequence[str]) -> Iterator[None]:
+        previous = self.read_state() if self.state.exists() else {}
+        about = {
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "overrides": list(overrides),
+            "environment": environment(),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+        }
+        history = [*previous.get("resumed", []), previous["started"]] if "started" in previous else []
+        state: dict[str, Any] = {"status": "running", "started": now(), "finished": None, "error": None}
+        self.set_state(**state, resumed=history, **about)
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._fail("interrupted (Ctrl-C)")
+            raise
+        except BaseException as error:
+            self._fail(f"{str(error) or type(error).__name__}".splitlines()[0])
+            raise
+        self.set_state(status="complete", finished=now())
+
+    def _fail(self, reason: str) -> None:
+        try:
+            self.set_state(status="failed", finished=now(), error=reason)
+        except OSError:  # the disk may be what failed; the reason is raised anyway
+            sys.stderr.write(f"{self.state} could not be written\n")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform, and the git commit of the working directory."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "python": sys.version.split()[0],
+        "platform": sys.platform,
+        "packages": versions,
+        "git_commit": commit,
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or none: a reader never sees half of it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write strict JSON (no NaN) in one piece."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RunError: where it is missing or damaged.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} does not exist: the run did not get so far, or the file was removed") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged: it holds no object")
+    return values

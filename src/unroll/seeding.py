@@ -1,0 +1,16 @@
+"""Seeds that repeat: every random stream is a function of (seed, purpose, epoch) and of nothing else."""
+
+import numpy as np
+
+# One number a stream, so that adding a draw to one never shifts another.
+WEIGHTS, DROPOUT, SHUFFLE = range(3)
+
+
+def derive_seed(seed: int, purpose: int, epoch: int = 0) -> int:
+    """A 63-bit seed for one stream of one epoch.
+
+    Streams depend on the epoch and not on what was drawn before it, so a resumed run continues with the
+    draws that the uninterrupted run would have made.
+    """
+    state = np.random.SeedSequence([seed, purpose, epoch]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))

@@ -1,0 +1,276 @@
+"""Train a forecaster: read from `train` downwards."""
+
+import logging
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
+
+from unroll.config import check_config, plain
+from unroll.data.module import WindowDataModule
+from unroll.data.series import Series
+from unroll.errors import ConfigError
+from unroll.evaluation.evaluate import evaluate, predictions
+from unroll.evaluation.report import as_values
+from unroll.models.forecaster import Forecaster
+from unroll.models.network import build_network
+from unroll.recorder import Recorder, load_checkpoint
+from unroll.results import digest, essentials, model_name, print_result, write_figures, write_hparams
+from unroll.runs.directory import RunDirectory, read_json, write_json
+from unroll.seeding import WEIGHTS, derive_seed
+from unroll.targets import build
+
+CHANGEABLE = ("trainer.", "early_stopping.", "+trainer.")  # what `resume` may change
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its directory, and what metrics.json says."""
+
+    run: RunDirectory
+    metrics: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The lowest validation loss, or without validation the last training loss: for searches to minimise."""
+        loss = self.metrics["loss"]
+        return float(loss["train_last"] if loss["val_best"] is None else loss["val_best"])
+
+
+def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
+    """Train one forecaster, evaluate it on the test segment beside the baselines, write its run directory.
+
+    Nothing is written before the data are loaded and the model is built.
+
+    Args:
+        cfg: composed from conf/train.yaml.
+        overrides: of the command line, for the record.
+        console: where to print.
+
+    Raises:
+        ConfigError, DataError, RunError: a mistake that the user can mend, in one line.
+    """
+    console = console or Console()
+    _calm_libraries()
+    begun = time.monotonic()
+
+    run = RunDirectory.open(Path(cfg.resume)) if cfg.resume else None
+    if run:
+        cfg = _continued_config(run, overrides)
+        if not cfg.changed and run.read_state()["status"] == "complete":
+            console.print(f"{run.path} is complete; raise trainer.max_epochs to train on")
+            metrics = read_json(run.metrics)
+            print_result(run, metrics, console)
+            return Result(run, metrics)
+        del cfg.changed
+    torch.set_num_threads(cfg.threads)
+    _check_accelerator(cfg.trainer.accelerator)
+    datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
+    if run:
+        datamodule.loaded = Series.load(run.series)
+    datamodule.setup()
+    forecaster = build_forecaster(cfg, datamodule)
+
+    if run is None:
+        run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
+        if cfg.data.get("path"):
+            cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+        assert datamodule.loaded is not None
+        datamodule.loaded.save(run.series)
+    run.write_config(plain(cfg))
+    try:
+        with run.recording(overrides):
+            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, console, begun)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; to go on: python train.py resume={run.path}\n")
+        raise
+    print_result(run, metrics, console)
+    return Result(run, metrics)
+
+
+def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:
+    """The forecaster of a config, sized from the data, its weights drawn from the seed.
+
+    Args:
+        cfg: with model, optimizer, scheduler and seed.
+        datamodule: after setup.
+    """
+    torch.manual_seed(derive_seed(cfg.seed, WEIGHTS))
+    network = build_network(plain(cfg.model), datamodule.shape)
+    forecaster = Forecaster(
+        network,
+        loss=cfg.model.loss,
+        optimizer=plain(cfg.optimizer),
+        scheduler=plain(cfg.scheduler) if cfg.scheduler else None,
+        seed=cfg.seed,
+    )
+    forecaster.configure_optimizers()  # a wrong argument is found before anything is written
+    return forecaster
+
+
+def _fit_and_evaluate(
+    cfg: DictConfig,
+    run: RunDirectory,
+    datamodule: WindowDataModule,
+    forecaster: Forecaster,
+    console: Console,
+    begun: float,
+) -> dict[str, Any]:
+    """Everything that happens inside a run directory."""
+    checkpoint = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.exists() else None
+    done = checkpoint["epoch"] if checkpoint else 0
+    segments = {name: len(datamodule.origins(name)) for name in datamodule.segments._fields}
+    about = {
+        "model": plain(cfg.model),
+        "shape": asdict(datamodule.shape),
+        "columns": list(datamodule.series.columns),
+        "offset": datamodule.transform.offset.tolist(),
+        "scale": datamodule.transform.scale.tolist(),
+    }
+    with SummaryWriter(str(run.path), purge_step=done + 1 if done else None) as tensorboard:
+        recorder = Recorder(run, about, tensorboard, console)
+        trainer = _build_trainer(cfg, run, recorder, validate=segments["validation"] > 0)
+        device = trainer.strategy.root_device
+        counts = ", ".join(f"{count:,} {name}" for name, count in segments.items())
+        console.print(f"{essentials(cfg)} on {datamodule.series.title}", highlight=False, soft_wrap=True)
+        console.print(f"windows: {counts}; device {device}, threads {cfg.threads}", highlight=False, soft_wrap=True)
+
+        loaded = time.monotonic()
+        _fit(trainer, forecaster, datamodule, run.last_checkpoint if checkpoint else None)
+        fitted = time.monotonic()
+
+        last = {name: value.detach().clone() for name, value in forecaster.state_dict().items()}
+        best_epoch, trained = recorder.best_epoch or len(recorder.history), len(recorder.history)
+        weights = {"best": recorder.best_weights or last}
+        if best_epoch != trained:
+            weights["last"] = last
+        evaluations = {
+            name: evaluate(forecaster, datamodule, name, weights, device)
+            for name in ("validation", "test")
+            if segments[name]
+        }
+        best_row, last_row = recorder.history[best_epoch - 1], recorder.history[-1]
+        metrics = {
+            "data": datamodule.series.title,
+            "kind": datamodule.series.kind or "real",
+            "target": datamodule.series.columns[0],
+            "unit": datamodule.series.unit,
+            "model": model_name(cfg),
+            "seed": cfg.seed,
+            "window_size": cfg.data.window_size,
+            "horizon": cfg.data.horizon,
+            "seasonal_period": datamodule.seasonal_period,
+            "fast_dev_run": cfg.trainer.fast_dev_run,
+            "windows": segments,
+            "parameters": sum(parameter.numel() for parameter in forecaster.network.parameters()),
+            "device": str(device),
+            "epochs": {"best": best_epoch, "trained": trained, "most": trainer.max_epochs},
+            "loss": {
+                "train_best": best_row["train_loss"],
+                "train_last": last_row["train_loss"],
+                "val_best": best_row["val_loss"],
+                "val_last": last_row["val_loss"],
+            },
+            "weights_sha256": {"best": digest(weights["best"]), "last": digest(last)},
+        }
+        for name, evaluation in evaluations.items():
+            values = as_values(evaluation)
+            values["models"].setdefault("last", values["models"]["best"])
+            metrics[name] = values
+        table = predictions(evaluations["test"], datamodule)
+        table.to_csv(run.predictions, index=False)
+        write_figures(run, cfg, datamodule, evaluations["test"], recorder.history, best_epoch, tensorboard)
+        now = time.monotonic()
+        seconds = {"data": loaded - begun, "fit": fitted - loaded, "evaluate": now - fitted, "total": now - begun}
+        metrics["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+        write_hparams(cfg, metrics, tensorboard)
+        write_json(run.metrics, metrics)
+    return metrics
+
+
+def _build_trainer(cfg: DictConfig, run: RunDirectory, recorder: Recorder, *, validate: bool) -> L.Trainer:
+    """The Lightning trainer, without its own loggers, bars and checkpoints: the recorder does these cheaper."""
+    callbacks: list[Callback] = [recorder]
+    if validate and cfg.early_stopping.patience is not None:
+        about = cfg.early_stopping
+        callbacks.append(
+            EarlyStopping("val/loss", min_delta=about.min_delta, patience=about.patience, check_finite=False)
+        )
+    try:
+        return L.Trainer(
+            **plain(cfg.trainer),
+            callbacks=callbacks,
+            default_root_dir=run.path,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: lightning.Trainer refuses its arguments: {error}".splitlines()[0]) from error
+
+
+def _fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule, checkpoint: Path | None) -> None:
+    """Fit, from a checkpoint where there is one. Ctrl-C comes out as what it is."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(forecaster, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _continued_config(run: RunDirectory, overrides: Sequence[str]) -> DictConfig:
+    """The run's own config, with what the command line may change of it.
+
+    Raises:
+        ConfigError: for an override of anything else.
+    """
+    cfg = OmegaConf.create(run.read_config())
+    changes = [override for override in overrides if not override.startswith("resume=")]
+    for change in changes:
+        if not change.startswith(CHANGEABLE):
+            raise ConfigError(
+                f"{change}: resume={run.path} continues the run's own config; only trainer.KEY=VALUE and "
+                "early_stopping.KEY=VALUE can be changed"
+            )
+    cfg = OmegaConf.merge(cfg, OmegaConf.from_dotlist([change.removeprefix("+") for change in changes]))
+    assert isinstance(cfg, DictConfig)
+    check_config(cfg)
+    cfg.changed = bool(changes)
+    return cfg
+
+
+def _check_accelerator(accelerator: str) -> None:
+    available = {"cuda": CUDAAccelerator.is_available(), "mps": MPSAccelerator.is_available()}
+    available["gpu"] = any(available.values())
+    if not available.get(accelerator, True):
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: no such device was found (torch {torch.__version__}): use trainer=cpu "
+            "or trainer=auto, or install a torch build for your device"
+        )
+
+
+def _calm_libraries() -> None:
+    """Leave the terminal to this program: no tips and device lists from Lightning."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*available but not used.*")  # trainer=cpu beside a GPU is a choice
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # lightning 2.6 with torch 2.13

@@ -1,0 +1,37 @@
+"""Train a recurrent forecaster and compare it with simple baselines.
+
+python train.py                                      a GRU on a noisy sine
+python train.py model=lstm data=cinema trainer=cpu   choose from each group of conf/
+python train.py --help                               what can be chosen and set
+"""
+
+import os
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from unroll.cli import check_keys, one_line_errors
+from unroll.config import check_config
+
+CONFIG_DIR = Path(__file__).parent / "conf"
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float:
+    """Check the config, then train. Returns what a search minimises."""
+    hydra_cfg = HydraConfig.get()
+    overrides = list(hydra_cfg.overrides.task)
+    check_keys(cfg, dict(hydra_cfg.runtime.choices), overrides, CONFIG_DIR)
+    check_config(cfg)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported
+
+    from unroll.train import train  # torch and lightning take seconds: a wrong config must not wait for them
+
+    return train(cfg, overrides).score
+
+
+if __name__ == "__main__":
+    with one_line_errors(CONFIG_DIR):
+        main()
