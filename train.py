@@ -10,20 +10,30 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from unroll.cli import check_keys, one_line_errors
 from unroll.config import check_config
+from unroll.runs.resume import continued_config
 
 CONFIG_DIR = Path(__file__).parent / "conf"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
-    """Check the config, then train. Returns what a search minimises."""
-    hydra_cfg = HydraConfig.get()
-    overrides = list(hydra_cfg.overrides.task)
-    check_keys(cfg, dict(hydra_cfg.runtime.choices), overrides, CONFIG_DIR)
+    """One run. Returns what a search minimises."""
+    with one_line_errors(CONFIG_DIR, in_sweep=HydraConfig.get().mode is RunMode.MULTIRUN):
+        return run(cfg)
+
+
+def run(cfg: DictConfig) -> float:
+    """Check the config, then train."""
+    about = HydraConfig.get()
+    overrides = list(about.overrides.task)
+    check_keys(cfg, dict(about.runtime.choices), overrides, CONFIG_DIR)
+    if cfg.resume is not None:
+        cfg = continued_config(Path(cfg.resume), overrides)
     check_config(cfg)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported
 

@@ -13,31 +13,34 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unroll.config import known_keys, nearest
-from unroll.errors import ConfigError, UnrollError
+from unroll.config import known_keys
+from unroll.errors import ConfigError, UnrollError, nearest
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
 
 @contextmanager
-def one_line_errors(config_dir: Path) -> Iterator[None]:
+def one_line_errors(config_dir: Path, *, in_sweep: bool = False) -> Iterator[None]:
     """Around a Hydra main: mistakes become one line on standard error and exit code 1.
 
     HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
         config_dir: the folder of the configs, to look up what would have been right.
+        in_sweep: raise after the line, so that Hydra goes on with the next job.
     """
-    show_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, where it would print and exit
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (UnrollError, HydraException, OmegaConfBaseException, OSError) as error:
-        if show_all:
+        if SHOW_ALL:
             raise
         sys.stderr.write(f"error: {explain(error, config_dir)}\n")
+        if in_sweep:
+            raise
         sys.exit(1)
 
 
@@ -49,7 +52,7 @@ def explain(error: Exception, config_dir: Path) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read the override {error.override!r}: write KEY=VALUE, and quote lists: 'KEY=[16,8]'"
     if isinstance(error, MissingConfigException):
-        return _explain_option(message, config_dir)
+        return _explain_option(error)
     if isinstance(error, ConfigCompositionException):
         unknown = re.search(r"Could not override '(?:[^'@]*@)?([^']+)'", message)
         if unknown:
@@ -96,16 +99,15 @@ def _explain_key(key: str, config_dir: Path) -> str:
     return f"there is no key {key}{hint}; python train.py --help lists all"
 
 
-def _explain_option(message: str, config_dir: Path) -> str:
+def _explain_option(error: MissingConfigException) -> str:
     """A group's option that does not exist."""
-    missing = re.search(r"Could not find '([^']+)'", message)
+    missing = re.search(r"Could not find '([^']+)/([^'/]+)'", str(error))
     if not missing:
-        return message
-    group, _, option = missing[1].rpartition("/")
-    options = sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
-    if not group or not options:
-        return message
-    return f"{group}={option}: there is no such option{nearest(option, options)}; choose from: {', '.join(options)}"
+        return " ".join(str(error).split())
+    group, option = missing.groups()
+    options = list(error.options or [])
+    hint = f"{nearest(option, options)}; choose from: {', '.join(options)}" if options else f"; add conf/{group}/{option}.yaml"
+    return f"{group}={option}: there is no such option{hint}"
 
 
 def _groups(config_dir: Path) -> list[str]:

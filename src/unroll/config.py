@@ -5,16 +5,16 @@ positive integer in each model, also in one that a user adds. Constructors check
 rules (`check_arguments`), so that a notebook gets the same message as the command line.
 """
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unroll.errors import ConfigError
+from unroll.errors import ConfigError, nearest
+from unroll.targets import check_target
 
 Rule = Callable[[object], str | None]
 """Says what a value must be, or None where it is right."""
@@ -148,7 +148,7 @@ RULES: dict[str, Rule] = {
     "separator": text,
     "decimal": text,
     "encoding": text,
-    "unit": text,
+    "unit": optional(text),
     "cinema_code": optional(code),
     "film_code": optional(code),
     # model
@@ -176,12 +176,6 @@ RULES: dict[str, Rule] = {
     "limit_train_batches": optional(either(integer(1), number(above=0, below=1), number(1, below=1.0000001))),
 }
 """By key name, or by dotted key where a name alone would be ambiguous."""
-
-
-def nearest(word: str, options: Iterable[str]) -> str:
-    """A hint at the option most like a mistyped word, or nothing where none is like it."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def check_value(key: str, value: object) -> None:
@@ -217,6 +211,7 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: names the first key that is missing, unresolvable or out of its rule, and what would be
             right.
     """
+    _check_file(cfg)
     for path, parent, key in leaves(cfg):
         if OmegaConf.is_missing(parent, key):
             raise ConfigError(f"{path} is not set: give {path}=... on the command line")
@@ -225,7 +220,9 @@ def check_config(cfg: DictConfig) -> None:
         except OmegaConfBaseException as error:
             first_line = str(error).splitlines()[0]
             raise ConfigError(f"{path}: cannot be resolved: {first_line}") from error
-        if not OmegaConf.is_interpolation(parent, key):  # checked where it points
+        if key == "_target_":
+            check_target(value, path)
+        elif not OmegaConf.is_interpolation(parent, key):  # checked where it points
             check_value(path, list(value) if isinstance(value, ListConfig) else value)
     _check_combinations(cfg)
 
@@ -247,8 +244,13 @@ def _check_combinations(cfg: DictConfig) -> None:
             f"scheduler.monitor={monitor} needs a validation segment: set data.validation, "
             "or scheduler.monitor=train/loss"
         )
-    path = data.get("path")
-    if path is not None and not Path(path).expanduser().is_file():
+
+
+def _check_file(cfg: DictConfig) -> None:
+    if OmegaConf.is_missing(cfg.data, "path"):
+        raise ConfigError("data.path is not set: give data.path=FILE.csv")
+    path = cfg.data.get("path")
+    if isinstance(path, str) and not Path(path).expanduser().is_file():
         kind = "is a directory, not a file" if Path(path).expanduser().is_dir() else "does not exist"
         raise ConfigError(f"data.path={path}: this file {kind} (looked from {Path.cwd()})")
 

@@ -1,5 +1,8 @@
 """Mistakes that the user can mend. The command lines show them as one line, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UnrollError(Exception):
     """What is wrong, where (file, column, row, key), and what to do, in one line."""
@@ -15,3 +18,9 @@ class DataError(UnrollError):
 
 class RunError(UnrollError):
     """A run directory that cannot be written or read, or a training that cannot go on."""
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """A hint at the option most like a mistyped word, or nothing where none is like it."""
+    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -10,8 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from unroll.config import nearest
-from unroll.errors import ConfigError, UnrollError
+from unroll.errors import ConfigError, UnrollError, nearest
 
 OPTIMIZERS = (
     *("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "ASGD", "RMSprop", "Rprop", "SGD"),
@@ -28,6 +27,20 @@ PACKAGE = "unroll"
 T = TypeVar("T")
 
 
+def check_target(target: object, key: str) -> str:
+    """The target, where it is allowed. Imports nothing.
+
+    Raises:
+        ConfigError: for a target outside the allow-list.
+    """
+    if isinstance(target, str) and (target in TORCH_TARGETS or target.startswith(f"{PACKAGE}.")):
+        return target
+    raise ConfigError(
+        f"{key}={target} is not allowed: only classes of {PACKAGE} and torch's own optimizers and schedulers can be "
+        f"built from a config{nearest(str(target), TORCH_TARGETS)}"
+    )
+
+
 def locate(target: object, key: str) -> type:
     """The class that an allowed target names.
 
@@ -35,12 +48,7 @@ def locate(target: object, key: str) -> type:
         ConfigError: for a target outside the allow-list, a module or class that does not exist, and
             anything that is not a class of this package.
     """
-    if not isinstance(target, str) or not (target in TORCH_TARGETS or target.startswith(f"{PACKAGE}.")):
-        hint = nearest(str(target), TORCH_TARGETS)
-        raise ConfigError(
-            f"{key}._target_={target} is not allowed: only classes of {PACKAGE} and torch's own optimizers and "
-            f"schedulers can be built from a config{hint}"
-        )
+    target = check_target(target, f"{key}._target_")
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)

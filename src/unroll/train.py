@@ -15,11 +15,11 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from unroll.config import check_config, plain
+from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import ConfigError
@@ -32,8 +32,6 @@ from unroll.results import digest, essentials, model_name, print_result, write_f
 from unroll.runs.directory import RunDirectory, read_json, write_json
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
-
-CHANGEABLE = ("trainer.", "early_stopping.", "+trainer.")  # what `resume` may change
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     Nothing is written before the data are loaded and the model is built.
 
     Args:
-        cfg: composed from conf/train.yaml.
+        cfg: composed from conf/train.yaml and checked; to continue a run, from `continued_config`.
         overrides: of the command line, for the record.
         console: where to print.
 
@@ -68,14 +66,12 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     begun = time.monotonic()
 
     run = RunDirectory.open(Path(cfg.resume)) if cfg.resume else None
-    if run:
-        cfg = _continued_config(run, overrides)
-        if not cfg.changed and run.read_state()["status"] == "complete":
-            console.print(f"{run.path} is complete; raise trainer.max_epochs to train on")
-            metrics = read_json(run.metrics)
-            print_result(run, metrics, console)
-            return Result(run, metrics)
-        del cfg.changed
+    cfg.resume = None
+    if run and run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
+        console.print(f"{run.path} is complete; raise trainer.max_epochs to train on")
+        metrics = read_json(run.metrics)
+        print_result(run, metrics, console)
+        return Result(run, metrics)
     torch.set_num_threads(cfg.threads)
     _check_accelerator(cfg.trainer.accelerator)
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
@@ -83,6 +79,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
         datamodule.loaded = Series.load(run.series)
     datamodule.setup()
     forecaster = build_forecaster(cfg, datamodule)
+    _build_trainer(cfg, [])  # a wrong argument is found before anything is written
 
     if run is None:
         run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
@@ -117,7 +114,7 @@ def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaste
         scheduler=plain(cfg.scheduler) if cfg.scheduler else None,
         seed=cfg.seed,
     )
-    forecaster.configure_optimizers()  # a wrong argument is found before anything is written
+    forecaster.configure_optimizers()  # finds a wrong argument now
     return forecaster
 
 
@@ -142,7 +139,10 @@ def _fit_and_evaluate(
     }
     with SummaryWriter(str(run.path), purge_step=done + 1 if done else None) as tensorboard:
         recorder = Recorder(run, about, tensorboard, console)
-        trainer = _build_trainer(cfg, run, recorder, validate=segments["validation"] > 0)
+        callbacks: list[Callback] = [recorder]
+        if segments["validation"] and cfg.early_stopping.patience is not None:
+            callbacks.append(EarlyStopping("val/loss", **plain(cfg.early_stopping), check_finite=False))
+        trainer = _build_trainer(cfg, callbacks)
         device = trainer.strategy.root_device
         counts = ", ".join(f"{count:,} {name}" for name, count in segments.items())
         console.print(f"{essentials(cfg)} on {datamodule.series.title}", highlight=False, soft_wrap=True)
@@ -201,19 +201,14 @@ def _fit_and_evaluate(
     return metrics
 
 
-def _build_trainer(cfg: DictConfig, run: RunDirectory, recorder: Recorder, *, validate: bool) -> L.Trainer:
+def _build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> L.Trainer:
     """The Lightning trainer, without its own loggers, bars and checkpoints: the recorder does these cheaper."""
-    callbacks: list[Callback] = [recorder]
-    if validate and cfg.early_stopping.patience is not None:
-        about = cfg.early_stopping
-        callbacks.append(
-            EarlyStopping("val/loss", min_delta=about.min_delta, patience=about.patience, check_finite=False)
-        )
     try:
         return L.Trainer(
             **plain(cfg.trainer),
             callbacks=callbacks,
-            default_root_dir=run.path,
+            default_root_dir=cfg.output_dir,
+            enable_checkpointing=bool(callbacks),
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -235,27 +230,6 @@ def _fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModul
         raise
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _continued_config(run: RunDirectory, overrides: Sequence[str]) -> DictConfig:
-    """The run's own config, with what the command line may change of it.
-
-    Raises:
-        ConfigError: for an override of anything else.
-    """
-    cfg = OmegaConf.create(run.read_config())
-    changes = [override for override in overrides if not override.startswith("resume=")]
-    for change in changes:
-        if not change.startswith(CHANGEABLE):
-            raise ConfigError(
-                f"{change}: resume={run.path} continues the run's own config; only trainer.KEY=VALUE and "
-                "early_stopping.KEY=VALUE can be changed"
-            )
-    cfg = OmegaConf.merge(cfg, OmegaConf.from_dotlist([change.removeprefix("+") for change in changes]))
-    assert isinstance(cfg, DictConfig)
-    check_config(cfg)
-    cfg.changed = bool(changes)
-    return cfg
 
 
 def _check_accelerator(accelerator: str) -> None:

@@ -46,11 +46,6 @@ class Series:
         return f"{self.name} ({self.kind})" if self.kind else self.name
 
     @property
-    def target_label(self) -> str:
-        """The target's name and unit, for an axis or a table's caption."""
-        return f"{self.columns[0]} [{self.unit}]" if self.unit else self.columns[0]
-
-    @property
     def target(self) -> FloatArray:
         """(N,) the first column."""
         return self.values[:, 0]

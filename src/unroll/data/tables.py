@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unroll.config import nearest
 from unroll.data.calendar import HEADER_ROWS, check_order, find_grid, gaps, show
 from unroll.data.series import named_rows
-from unroll.errors import DataError
+from unroll.errors import DataError, nearest
 
 CHUNK_ROWS = 500_000  # bounds the memory of dates as text: about 60 bytes a row until they are parsed
 

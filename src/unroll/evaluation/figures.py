@@ -11,10 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from unroll.data.series import FloatArray, Series
 from unroll.data.windows import Segments
 from unroll.evaluation.evaluate import Evaluation
+from unroll.evaluation.report import show
 
 # Okabe and Ito's palette, told apart also by colour-blind readers.
 BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#777777"
@@ -39,8 +41,8 @@ def _drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure,
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(7.2, height))
         axes = figure.subplots()
-        axes.set_title(f"{title}\n", loc="left", fontweight="bold")
-        axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=7.5, color=GREY, va="bottom")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        axes.set_title(subtitle, loc="left", fontsize=7.5, color=GREY)
         yield figure, axes
 
 
@@ -70,9 +72,7 @@ def draw_series(series: Series, segments: Segments, *, subtitle: str) -> Figure:
         axes.axvline(_x(start), color=GREEN, linestyle="--", label=f"forecast start, {_text(start)}")
         axes.margins(x=0.01)
         axes.set_ylim(top=axes.get_ylim()[1] + 0.12 * np.ptp(axes.get_ylim()))  # room for the names
-        _label(axes, series)
-        _legend(axes)
-        return figure
+        return _finish(figure, axes, series)
 
 
 def draw_forecast(series: Series, evaluation: Evaluation, *, label: str, subtitle: str) -> Figure:
@@ -109,11 +109,9 @@ def draw_forecast(series: Series, evaluation: Evaluation, *, label: str, subtitl
             x, y = _joined(series.index, rows, made[shown])
             style = {"linestyle": "--", "linewidth": 0.9} if colour == ORANGE else {}
             score = evaluation.scores["best" if colour == BLUE else best]["rmse"]
-            axes.plot(x, y, color=colour, label=f"{name}, RMSE {score:.4g}", **style)  # type: ignore[arg-type]
+            axes.plot(x, y, color=colour, label=f"{name}, RMSE {show(score)}", **style)  # type: ignore[arg-type]
         axes.margins(x=0.01)
-        _label(axes, series)
-        _legend(axes)
-        return figure
+        return _finish(figure, axes, series)
 
 
 def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str, title: str, subtitle: str) -> Figure:
@@ -138,8 +136,14 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _legend(axes)
-        return figure
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if high / low < 100:  # less than two decades need numbers between
+            digits = "2357" if high / low < 10 else "25"
+            axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in digits else "")
+        else:
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        return _legend(figure, axes)
 
 
 def ahead(horizon: int) -> str:
@@ -173,15 +177,27 @@ def _joined(index: pd.Index, rows: npt.NDArray[np.int64], made: FloatArray) -> t
     return index[places.ravel()], np.hstack([made, np.full((len(made), 1), np.nan)]).ravel()
 
 
-def _label(axes: Axes, series: Series) -> None:
-    axes.set_ylabel(series.target_label)
+def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
+    """Labels with units, plain numbers on the axis, dates as dates, and the legend below."""
+    low, high = axes.get_ylim()
+    largest = max(abs(low), abs(high))
+    exponent = 3 * int(np.floor(np.log10(largest) / 3)) if largest > 0 else 0
+    unit = series.unit
+    if exponent >= 6 or exponent <= -6:  # large and small numbers go into the label, in steps of a thousand
+        unit = f"$10^{{{exponent}}}$ {unit}".strip()
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**exponent:g}")
+    elif exponent == 3:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set_ylabel(f"{series.columns[0]} [{unit}]" if unit else series.columns[0])
     axes.set_xlabel(str(series.index.name or "row"))
     if isinstance(series.index, pd.DatetimeIndex):
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return _legend(figure, axes)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes) -> Figure:
     """Below the axes, where it hides nothing."""
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=4, borderaxespad=0, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
+    return figure

@@ -37,10 +37,9 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
         console: where to print.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("forecast")
+    table.add_column("forecast", no_wrap=True)
     for name in METRICS:
-        heading = HEADINGS[name] + (f" [{unit}]" if unit and name in ("mae", "rmse") else "")
-        table.add_column(Text(heading), justify="right")
+        table.add_column(HEADINGS[name], justify="right")
     table.add_column("skill", justify="right")
     models, others = values["models"], values["baselines"]
     for name, row in models.items():
@@ -49,13 +48,13 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
         table.add_row(labels[name], *cells, show(row["skill"], signed=True), style=style)
     for name in sorted(others, key=lambda other: others[other]["rmse"]):
         table.add_row(name, *[show(others[name][metric]) for metric in METRICS], "", style="dim")
-    console.print(Text(title))
+    console.print(Text(f"{title}; MAE and RMSE in {unit}" if unit else title), soft_wrap=True)
     console.print(table)
     best = values["best_baseline"]
     if next(iter(models.values()))["skill"] is None:
         console.print(f"{best} is exact here, so there is no error left to compare with.", style="dim")
     else:
-        console.print(f"skill: 1 - RMSE / RMSE of the best baseline ({best}); below 0, the baseline wins.", style="dim")
+        console.print(f"skill: 1 - RMSE / RMSE of the best baseline ({best}); below 0, the baseline wins.", style="dim", soft_wrap=True)
 
 
 def show(value: float | None, *, signed: bool = False) -> str:

@@ -123,7 +123,7 @@ class Forecaster(L.LightningModule):
         mean = math.fsum(map(math.prod, zip(values, counts, strict=True))) / sum(counts)
         if not math.isfinite(mean):
             raise RunError(
-                f"the {part} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
+                f"the {'validation' if part == 'val' else 'training'} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
                 "trainer.gradient_clip_val=1, or use data.transform=standard"
             )
         self.log(f"{part}/loss", mean)
