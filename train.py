@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from unroll.cli import check_keys, one_line_errors
 from unroll.config import check_config
+from unroll.runs.directory import RunDirectory
 from unroll.runs.resume import continued_config
 
 CONFIG_DIR = Path(__file__).parent / "conf"
@@ -32,9 +33,7 @@ def run(cfg: DictConfig) -> float:
     about = HydraConfig.get()
     overrides = list(about.overrides.task)
     check_keys(cfg, dict(about.runtime.choices), overrides, CONFIG_DIR)
-    if cfg.resume is not None:
-        cfg = continued_config(Path(cfg.resume), overrides)
-    check_config(cfg)
+    check_config(cfg if cfg.resume is None else continued_config(RunDirectory.open(Path(cfg.resume)), overrides))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported
 
     from unroll.train import train  # torch and lightning take seconds: a wrong config must not wait for them

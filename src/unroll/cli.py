@@ -57,8 +57,9 @@ def explain(error: Exception, config_dir: Path) -> str:
         unknown = re.search(r"Could not override '(?:[^'@]*@)?([^']+)'", message)
         if unknown:
             return _explain_key(unknown[1], config_dir)
-        reason = error.__cause__ or error
-        return " ".join(str(reason).split())
+        return explain(error.__cause__, config_dir) if isinstance(error.__cause__, Exception) else message
+    if isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: {error.msg or error}".splitlines()[0]
     return message
 
 
@@ -78,8 +79,8 @@ def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], c
     """
     if choices.get("experiment") in (None, "null"):
         return
-    groups = [f"{group}={option}" for group, option in choices.items() if group in _groups(config_dir)]
-    known = known_keys(_compose(groups, config_dir))
+    groups = {group: option for group, option in choices.items() if not re.match("experiment$|hydra/|base/", group)}
+    known = known_keys(_compose([f"{group}={option}" for group, option in groups.items() if option], config_dir))
     added = {override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("+")}
     for key in known_keys(cfg):
         checked = key.partition(".")[0] not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
@@ -120,7 +121,9 @@ def _is_option(word: str, config_dir: Path) -> bool:
 
 
 def _compose(overrides: list[str], config_dir: Path) -> DictConfig:
-    """The config that some choices of options give."""
+    """The config that some choices of options give, found where the command line finds its own."""
+    extra = [sys.argv[at + 1] for at, word in enumerate(sys.argv[:-1]) if word in ("--config-dir", "-cd")]
+    search_path = [f"hydra.searchpath=[{','.join(f'file://{Path(folder).resolve()}' for folder in extra)}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
-        return compose("train", overrides=overrides)
+        return compose("train", overrides=[*overrides, *(search_path if extra else [])])

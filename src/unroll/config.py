@@ -116,6 +116,7 @@ RULES: dict[str, Rule] = {
     "seed": integer(0, 2**32 - 1),
     "threads": integer(1),
     "output_dir": text,
+    "checkpoint_seconds": number(0),
     "resume": optional(text),
     "early_stopping.patience": optional(integer(1)),
     "min_delta": number(0),

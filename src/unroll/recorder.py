@@ -17,8 +17,6 @@ from unroll.errors import RunError
 from unroll.progress import EpochProgress
 from unroll.runs.directory import RunDirectory
 
-SAVE_SECONDS = 10.0  # between checkpoints on disk; a killed run trains at most so long again
-
 
 class Recorder(Checkpoint):
     """Follows a fit, epoch by epoch (counted from 1).
@@ -31,29 +29,50 @@ class Recorder(Checkpoint):
         about: plain values that go into each checkpoint, to rebuild the network from it.
         tensorboard: for the curves.
         console: for progress.
+        save_seconds: between checkpoints on disk; a killed run trains at most so long again.
+        patience: stop after so many epochs without a better validation loss; None: never. (Lightning's own
+            EarlyStopping takes its patience from the checkpoint, so that a continued run could not raise it.)
+        min_delta: what counts as better.
     """
 
     def __init__(
-        self, run: RunDirectory, about: dict[str, Any], tensorboard: SummaryWriter, console: Console
+        self,
+        run: RunDirectory,
+        about: dict[str, Any],
+        tensorboard: SummaryWriter,
+        console: Console,
+        *,
+        save_seconds: float,
+        patience: int | None,
+        min_delta: float,
     ) -> None:
         super().__init__()
         self.run, self.about, self.tensorboard, self.console = run, about, tensorboard, console
+        self.save_seconds, self.patience, self.min_delta = save_seconds, patience, min_delta
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None
         self.best_loss = float("inf")
         self.best_epoch = 0
+        self.reference, self.waited = float("inf"), 0
         self.progress: EpochProgress | None = None
         self.saved = self.epoch_begun = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start to show progress."""
-        self.progress = EpochProgress(self.console, trainer.max_epochs or 0, len(self.history))
+        """Start to show progress; a run that had stopped early stays stopped."""
         self.saved = self.epoch_begun = time.monotonic()
+        trainer.should_stop = self.stopped_early
+        self.progress = EpochProgress(self.console, trainer.max_epochs or 0, len(self.history))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Between two epochs all state is settled: the moment for a checkpoint."""
-        if self.history and time.monotonic() - self.saved > SAVE_SECONDS:
+        if self.history and time.monotonic() - self.saved > self.save_seconds:
+            # Lightning has already counted the epoch that begins as ready, and would skip it after a restart.
+            counts = (trainer.fit_loop.epoch_progress.total, trainer.fit_loop.epoch_progress.current)
+            for count in counts:
+                count.ready -= 1
             self.save(trainer)
+            for count in counts:
+                count.ready += 1
         self.epoch_begun = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -65,11 +84,25 @@ class Recorder(Checkpoint):
         if row["val_loss"] is not None and row["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["val_loss"], epoch
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        self._wait(row["val_loss"])
+        trainer.should_stop = trainer.should_stop or self.stopped_early
         assert self.progress
         for name, value in logged.items():
             self.tensorboard.add_scalar(name, value, epoch)
         shown = [f"{part} {row[f'{part}_loss']:.4g}" for part in ("train", "val") if row[f"{part}_loss"] is not None]
         self.progress.update(epoch, "  ".join(shown))
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the validation loss has not improved for `patience` epochs."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def _wait(self, val_loss: float | None) -> None:
+        """Count the epochs since the validation loss was better by min_delta."""
+        if val_loss is None:
+            return
+        better = val_loss < self.reference - self.min_delta
+        self.reference, self.waited = (val_loss, 0) if better else (self.reference, self.waited + 1)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the final checkpoints and the history."""
@@ -108,6 +141,8 @@ class Recorder(Checkpoint):
         """Take up where the checkpoint was written."""
         for name, value in state_dict.items():
             setattr(self, name, value)
+        for row in self.history:
+            self._wait(row["val_loss"])
 
     def _write_history(self) -> None:
         if self.history:

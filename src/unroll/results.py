@@ -16,7 +16,7 @@ from torch.utils.tensorboard.summary import hparams
 from unroll.config import leaves
 from unroll.data.module import WindowDataModule
 from unroll.evaluation.evaluate import Evaluation
-from unroll.evaluation.figures import ahead, draw_forecast, draw_losses, draw_series
+from unroll.evaluation.figures import DPI, ahead, draw_forecast, draw_losses, draw_series
 from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table
 from unroll.runs.directory import RunDirectory
@@ -69,7 +69,7 @@ def write_figures(
     }
     for key, figure in figures.items():
         path: Path = run.figures / f"{key}.png"
-        figure.savefig(path)
+        figure.savefig(path, dpi=DPI)
         tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
 
 
@@ -109,7 +109,9 @@ def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console
     console.print()
     print_table(test, title=title, labels=labels, unit=metrics["unit"], console=console)
     seconds = metrics["seconds"]
+    stopped = ", stopped early (no better validation loss)" if epochs["stopped_early"] else ""
     console.print(
-        f"\n{epochs['trained']} epochs in {seconds['fit']:.1f} s, {metrics['parameters']:,} parameters", style="dim"
+        f"\n{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters",
+        **{"style": "dim", "soft_wrap": True},
     )
     console.print(f"run: {run.path}", soft_wrap=True, highlight=False)

@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
@@ -30,6 +30,7 @@ from unroll.models.network import build_network
 from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, write_figures, write_hparams
 from unroll.runs.directory import RunDirectory, read_json, write_json
+from unroll.runs.resume import continued_config
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
 
@@ -54,7 +55,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     Nothing is written before the data are loaded and the model is built.
 
     Args:
-        cfg: composed from conf/train.yaml and checked; to continue a run, from `continued_config`.
+        cfg: composed from conf/train.yaml and checked (unroll.config.check_config).
         overrides: of the command line, for the record.
         console: where to print.
 
@@ -66,9 +67,10 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     begun = time.monotonic()
 
     run = RunDirectory.open(Path(cfg.resume)) if cfg.resume else None
-    cfg.resume = None
+    if run:
+        cfg = continued_config(run, overrides)
     if run and run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
-        console.print(f"{run.path} is complete; raise trainer.max_epochs to train on")
+        console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
         metrics = read_json(run.metrics)
         print_result(run, metrics, console)
         return Result(run, metrics)
@@ -138,11 +140,10 @@ def _fit_and_evaluate(
         "scale": datamodule.transform.scale.tolist(),
     }
     with SummaryWriter(str(run.path), purge_step=done + 1 if done else None) as tensorboard:
-        recorder = Recorder(run, about, tensorboard, console)
-        callbacks: list[Callback] = [recorder]
-        if segments["validation"] and cfg.early_stopping.patience is not None:
-            callbacks.append(EarlyStopping("val/loss", **plain(cfg.early_stopping), check_finite=False))
-        trainer = _build_trainer(cfg, callbacks)
+        recorder = Recorder(
+            run, about, tensorboard, console, save_seconds=cfg.checkpoint_seconds, **plain(cfg.early_stopping)
+        )
+        trainer = _build_trainer(cfg, [recorder], validate=segments["validation"] > 0)
         device = trainer.strategy.root_device
         counts = ", ".join(f"{count:,} {name}" for name, count in segments.items())
         console.print(f"{essentials(cfg)} on {datamodule.series.title}", highlight=False, soft_wrap=True)
@@ -177,7 +178,12 @@ def _fit_and_evaluate(
             "windows": segments,
             "parameters": sum(parameter.numel() for parameter in forecaster.network.parameters()),
             "device": str(device),
-            "epochs": {"best": best_epoch, "trained": trained, "most": trainer.max_epochs},
+            "epochs": {
+                "best": best_epoch,
+                "trained": trained,
+                "most": trainer.max_epochs,
+                "stopped_early": recorder.stopped_early,
+            },
             "loss": {
                 "train_best": best_row["train_loss"],
                 "train_last": last_row["train_loss"],
@@ -201,11 +207,12 @@ def _fit_and_evaluate(
     return metrics
 
 
-def _build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> L.Trainer:
+def _build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool = True) -> L.Trainer:
     """The Lightning trainer, without its own loggers, bars and checkpoints: the recorder does these cheaper."""
+    asked = plain(cfg.trainer) | ({} if validate else {"limit_val_batches": 0})
     try:
         return L.Trainer(
-            **plain(cfg.trainer),
+            **asked,
             callbacks=callbacks,
             default_root_dir=cfg.output_dir,
             enable_checkpointing=bool(callbacks),

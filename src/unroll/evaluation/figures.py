@@ -29,9 +29,9 @@ STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "lines.linewidth": 1.1,
-    "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
 }
+DPI = 150
 MOST_POINTS = 4000  # of a line; more are thinned to each bin's extremes
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
 

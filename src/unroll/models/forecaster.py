@@ -47,6 +47,7 @@ class Forecaster(L.LightningModule):
         self.optimizer_config, self.scheduler_config = dict(optimizer), dict(scheduler or {})
         self.seed = seed
         self._losses: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
+        self._learning_rate = 0.0
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
         """(B, W, F) and (B, H, C) to a forecast (B, H), all in scaled units."""
@@ -78,17 +79,18 @@ class Forecaster(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random numbers from (seed, epoch), so that a resumed run draws the same."""
         torch.manual_seed(derive_seed(self.seed, DROPOUT, self.current_epoch))
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])  # schedulers step before the epoch ends
 
     def on_validation_epoch_end(self) -> None:
         """Log val/loss, the mean over the validation targets."""
         self._log_epoch("val")
 
     def on_train_epoch_end(self) -> None:
-        """Log train/loss, the mean over this epoch's batches as they were trained on, and the learning rate."""
+        """Log train/loss, the mean over this epoch's batches as they were trained on, and its first learning rate."""
         self._log_epoch("train")
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        self.log("lr", optimizer.param_groups[0]["lr"])
+        self.log("lr", self._learning_rate)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their configs.

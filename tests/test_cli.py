@@ -1,0 +1,235 @@
+"""The command line: fast answers, and one clear line for each mistake. Real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from conftest import CONF, ROOT, load_config, options
+
+from unroll.config import RULES, leaves
+
+HEAVY = ("torch", "lightning", "pandas", "matplotlib")
+
+
+def imported(*arguments: str) -> set[str]:
+    """The top-level modules that a command line imports."""
+    words = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), *arguments]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--cfg", "job"),
+        ("model.hiden_size=3",),
+        ("model=gruu",),
+        ("model.hidden_size=0",),
+        ("optimizer._target_=os.system",),
+        ("data=csv", "data.path=missing.csv"),
+        ("resume=missing",),
+    ],
+)
+def test_quick_answers_import_nothing_heavy(arguments):
+    found = imported(*arguments)
+    assert "hydra" in found  # the list is a real one
+    assert not found & set(HEAVY)
+
+
+def test_help_is_written_for_people(command):
+    text = command("--help", output_dir=False).stdout
+    assert sum(line.startswith("  python train.py") for line in text.splitlines()) >= 5
+    for group in ("data", "model", "optimizer", "scheduler", "trainer"):
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [group] and "|" in line]
+        assert sorted(line.replace("|", " ").split()[1:]) == options(group)
+
+
+def test_cfg_job_prints_the_config(command):
+    text = command("--cfg", "job", "model=lstm").stdout
+    assert yaml.safe_load(text)["model"]["backbone"]["_target_"] == "unroll.models.backbones.lstm.LSTM"
+
+
+MISTAKES = {
+    "model.hiden_size=3": "there is no key model.hiden_size (did you mean model.hidden_size?)",
+    "modle=gru": "there is no key modle (did you mean model?)",
+    "model=gruu": "model=gruu: there is no such option (did you mean gru?); choose from: gru, lstm, rnn",
+    "experiment=none_such": "experiment=none_such: there is no such option",
+    "model.hidden_size=0": "model.hidden_size must be an integer of at least 1",
+    "model.hidden_size=2.5": "model.hidden_size must be an integer of at least 1",
+    "model.hidden_size=many": "model.hidden_size must be an integer of at least 1",
+    "model.hidden_size=true": "model.hidden_size must be an integer of at least 1",
+    "model.hidden_size=null": "model.hidden_size=null: model.hidden_size must be an integer of at least 1",
+    "model.dropout=1.5": "model.dropout must be a number at least 0 and less than 1",
+    "data.window_size=-3": "data.window_size must be an integer of at least 1",
+    "model.head_sizes=[16,0]": "model.head_sizes must be a list of positive integers",
+    "model.head_sizes=[16": "cannot read the override 'model.head_sizes=[16'",
+    "model.loss=mes": "model.loss must be one of mse, mae, huber (did you mean mse?)",
+    "foo": "cannot read the override 'foo'",
+    "data=csv": "data.path is not set",
+    "data=csv data.path=missing.csv": "data.path=missing.csv: this file does not exist",
+    "data=csv data.path=conf": "data.path=conf: this file is a directory",
+    "data.validation=0.6 data.test=0.5": "leave no rows to train on",
+    "data.test=0": "a run needs a test segment",
+    "data.validation=0 scheduler=plateau": "scheduler.monitor=val/loss needs a validation segment",
+    "seed=-1": "seed must be an integer from 0 to 4294967295",
+    "optimizer.lr=0": "optimizer.lr must be a number greater than 0",
+    "optimizer._target_=os.system": "optimizer._target_=os.system is not allowed",
+    "trainer.max_epochs=0": "trainer.max_epochs must be an integer of at least 1",
+    "trainer.devices=2": "trainer.devices must be an integer from 1 to 1",
+    "resume=conf": "conf holds no run",
+    "resume=missing": "missing does not exist",
+    "data.step=${nowhere}": "data.step: Interpolation key 'nowhere' not found",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=lambda words: words.replace(" ", ","))
+def test_a_mistake_gets_one_clear_line(words, command, tmp_path):
+    done = command(*words.split())
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert MISTAKES[words] in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+LATE_MISTAKES = {  # these need torch or the data to be seen
+    "+data.foo=1": "unexpected keyword argument 'foo'",
+    "+model.backbone.foo=1": "model.backbone.foo: GRU has no such argument",
+    "+trainer.foo=1": "lightning.Trainer refuses its arguments",
+    "model.backbone._target_=unroll.models.backbones.gru.GRUU": "defines no class GRUU (did you mean GRU?)",
+    "model.backbone._target_=unroll.train.sys": "defines no class sys",
+    "data.window_size=900": "the train segment needs at least window_size + horizon = 900 + 1 rows",
+    "data.amplitude=0 data.noise=0": "is constant",
+    "output_dir=/dev/null/outputs": "no run directory can be made here",
+}
+
+
+@pytest.mark.parametrize("words", LATE_MISTAKES, ids=lambda words: words.replace(" ", ","))
+def test_a_mistake_seen_late_leaves_nothing_behind(words, command, tmp_path):
+    done = command(*words.split(), output_dir="output_dir" not in words)
+    assert done.returncode == 1
+    assert LATE_MISTAKES[words] in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_trainer_gpu_without_a_gpu_says_so(command, tmp_path):
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("there is a GPU here")
+    done = command("trainer=gpu")
+    assert done.returncode == 1
+    assert "trainer.accelerator=gpu: no such device was found" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_an_experiment_file_holds_only_what_differs_and_is_checked(command, tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "good.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: rnn\nmodel:\n  hidden_size: 5\n"
+    )
+    (folder / "bad.yaml").write_text("# @package _global_\nmodel:\n  hiden_size: 5\n")
+    found = yaml.safe_load(command("--config-dir", str(folder.parent), "--cfg", "job", "experiment=good").stdout)
+    assert found["model"]["hidden_size"] == 5
+    assert found["model"]["backbone"]["_target_"].endswith("RNN")
+    done = command("--config-dir", str(folder.parent), "experiment=bad")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: experiment=bad: there is no key model.hiden_size (did you mean model.hidden")
+
+
+def test_every_key_of_the_configs_has_a_rule():
+    """A key without a rule would take any value. What torch and lightning check themselves is listed here."""
+    theirs = {"_target_", "scheduler", "momentum", "factor", "frequency", "T_max", "eta_min", "step_size", "gamma"}
+    groups = [(group, option) for group in ("data", "model", "optimizer", "scheduler", "trainer") for option in options(group)]
+    for group, option in groups:
+        for path, _, key in leaves(load_config(f"{group}={option}")):
+            assert path in RULES or key in RULES or key in theirs, path
+
+
+def test_configs_are_short():
+    for path in CONF.rglob("*.yaml"):
+        if path.name != "train.yaml":
+            assert len(path.read_text().splitlines()) <= 20, path
+
+
+def start(tmp_path, *arguments: str) -> subprocess.Popen[str]:
+    """A long training in another process, once it is in its epochs."""
+    words = [sys.executable, str(ROOT / "train.py"), f"output_dir={tmp_path / 'outputs'}", "checkpoint_seconds=0"]
+    words += ["trainer.max_epochs=3000", "early_stopping.patience=null", "data.points=300", *arguments]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(sign, code, tmp_path, run_training):
+    process = start(tmp_path)
+    time.sleep(0.5)
+    os.kill(process.pid, sign)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    (run,) = (tmp_path / "outputs").iterdir()
+    state = yaml.safe_load((run / "run.json").read_text())
+    if sign is signal.SIGINT:
+        assert errors == f"interrupted; to go on: python train.py resume={run}\n"
+        assert state["status"] == "failed"
+        assert state["error"] == "interrupted (Ctrl-C)"
+    else:
+        assert state["status"] == "running"  # nobody was left to say otherwise
+    import torch
+
+    done = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+    continued = run_training(f"resume={run}", f"trainer.max_epochs={done + 5}")
+    whole = run_training("early_stopping.patience=null", "data.points=300", f"trainer.max_epochs={done + 5}")
+    assert continued.metrics["weights_sha256"] == whole.metrics["weights_sha256"]
+    assert continued.metrics["test"] == whole.metrics["test"]
+    assert yaml.safe_load((run / "run.json").read_text())["status"] == "complete"
+
+
+def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path, command):
+    process = start(tmp_path)
+    (run,) = (tmp_path / "outputs").iterdir()
+    done = command(f"resume={run}", output_dir=False)
+    process.kill()
+    process.communicate()
+    assert done.returncode == 1
+    assert "is being trained by another process" in done.stderr
+
+
+def test_resume_changes_the_trainer_only(tmp_path, run_training, command):
+    run = run_training("trainer.max_epochs=1").run.path
+    for words, message in {
+        "model.hidden_size=8": "only trainer.KEY=VALUE and early_stopping.KEY=VALUE can be changed",
+        "trainer.max_epoch=8": "there is no key trainer.max_epoch (did you mean trainer.max_epochs?)",
+        "trainer.max_epochs=0": "trainer.max_epochs must be an integer of at least 1",
+    }.items():
+        done = command(f"resume={run}", words, output_dir=False)
+        assert done.returncode == 1
+        assert message in done.stderr
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"PK\x03\x04 half a file")
+    done = command(f"resume={run}", "trainer.max_epochs=3", output_dir=False)
+    assert done.returncode == 1
+    assert "last.ckpt is no checkpoint that can be read safely" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_multirun_goes_on_after_a_failed_job(command, tmp_path):
+    done = command("-m", "data.window_size=4,5000,6", "trainer.max_epochs=1")
+    assert done.returncode == 1
+    assert done.stderr.count("error: series sine (synthetic) is too short") >= 1
+    runs = sorted((tmp_path / "outputs").glob("*_sine-gru*/metrics.json"))
+    assert sorted(yaml.safe_load(path.read_text())["window_size"] for path in runs) == [4, 6]
