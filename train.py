@@ -11,7 +11,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unroll.cli import check_keys, one_line_errors
 from unroll.config import check_config
@@ -31,7 +31,9 @@ def main(cfg: DictConfig) -> float:
 def run(cfg: DictConfig) -> float:
     """Check the config, then train."""
     about = HydraConfig.get()
-    overrides = list(about.overrides.task)
+    typed = OmegaConf.to_container(about.overrides.task)  # unresolved, as they were typed
+    assert isinstance(typed, list)
+    overrides = [str(word) for word in typed]
     check_keys(cfg, dict(about.runtime.choices), overrides, CONFIG_DIR)
     check_config(cfg if cfg.resume is None else continued_config(RunDirectory.open(Path(cfg.resume)), overrides))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported

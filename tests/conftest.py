@@ -37,7 +37,8 @@ def data_overrides(tmp_path: Path) -> Callable[[str], list[str]]:
         if data != "csv":
             return [f"data={data}"]
         path = tmp_path / "series.csv"
-        rows = [f"2024-01-{day:02d} {hour:02d}:00,{(day * 7 + hour * hour) % 23},{hour}" for day in range(1, 8) for hour in range(24)]  # fmt: skip
+        hours = [(day, hour) for day in range(1, 8) for hour in range(24)]
+        rows = [f"2024-01-{day:02d} {hour:02d}:00,{(day * 7 + hour * hour) % 23},{hour}" for day, hour in hours]
         path.write_text("\n".join(["date,load,hour", *rows]) + "\n")
         return ["data=csv", f"data.path={path}", "data.date=date", "data.target=load", "data.covariates=[hour]"]
 

@@ -28,7 +28,8 @@ def server(run_training, tmp_path):
 
 
 def ask(url: str, body: dict | None = None):
-    request = urllib.request.Request(url, json.dumps(body).encode() if body else None, {"Content-Type": "application/json"})  # fmt: skip
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.loads(answer.read())
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import load_config, options
 from matplotlib.image import imread
 from sklearn.metrics import r2_score, root_mean_squared_error
 
+from conftest import load_config, options
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
@@ -250,7 +250,10 @@ def test_training_learns(run_training):
     """A sine with noise 0.1: a forecast cannot be better than the noise, and comes close to it."""
     result = run_training("early_stopping.patience=10")
     assert 0.09 < result.metrics["test"]["models"]["best"]["rmse"] < 0.12
-    assert result.metrics["test"]["models"]["best"]["rmse"] < 0.8 * result.metrics["test"]["baselines"]["persistence"]["rmse"]
+    assert (
+        result.metrics["test"]["models"]["best"]["rmse"]
+        < 0.8 * result.metrics["test"]["baselines"]["persistence"]["rmse"]
+    )
 
 
 def test_a_clean_sine_is_no_division_by_nothing(run_training):

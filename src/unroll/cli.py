@@ -59,7 +59,8 @@ def explain(error: Exception, config_dir: Path) -> str:
             return _explain_key(unknown[1], config_dir)
         return explain(error.__cause__, config_dir) if isinstance(error.__cause__, Exception) else message
     if isinstance(error, OmegaConfBaseException):
-        return f"{error.full_key}: {error.msg or error}".splitlines()[0]
+        place = f"{error.full_key}: " if error.full_key else ""
+        return place + str(error.msg or error).splitlines()[0]
     return message
 
 
@@ -107,7 +108,11 @@ def _explain_option(error: MissingConfigException) -> str:
         return " ".join(str(error).split())
     group, option = missing.groups()
     options = list(error.options or [])
-    hint = f"{nearest(option, options)}; choose from: {', '.join(options)}" if options else f"; add conf/{group}/{option}.yaml"
+    hint = (
+        f"{nearest(option, options)}; choose from: {', '.join(options)}"
+        if options
+        else f"; add conf/{group}/{option}.yaml"
+    )
     return f"{group}={option}: there is no such option{hint}"
 
 

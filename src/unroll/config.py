@@ -6,6 +6,7 @@ rules (`check_arguments`), so that a notebook gets the same message as the comma
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def boolean(value: object) -> str | None:
 def text(value: object) -> str | None:
     """A string that is not empty."""
     return None if isinstance(value, str) and value.strip() else "a text that is not empty"
+
+
+def character(value: object) -> str | None:
+    """A mark, which may be white space."""
+    return None if isinstance(value, str) and value else "a mark, such as , or ; or '\\t'"
 
 
 def code(value: object) -> str | None:
@@ -140,13 +146,13 @@ RULES: dict[str, Rule] = {
     "noise": number(0),
     "frequency": number(),
     "slope": number(),
-    "days": integer(14),
+    "days": integer(14, 36_525),  # a hundred years
     "path": optional(text),
     "target": optional(text),
     "date": optional(text),
     "date_format": optional(text),
     "covariates": list_of(text, "column names"),
-    "separator": text,
+    "separator": character,
     "decimal": text,
     "encoding": text,
     "unit": optional(text),
@@ -196,13 +202,13 @@ def check_arguments(**arguments: object) -> None:
 
 def leaves(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig, str]]:
     """Every (dotted key, parent node, key) whose value is not a mapping."""
-    for key in cfg:
+    for key in map(str, cfg):
         path = f"{prefix}{key}"
         is_plain = OmegaConf.is_missing(cfg, key) or OmegaConf.is_interpolation(cfg, key)
         if not is_plain and isinstance(cfg[key], DictConfig):
             yield from leaves(cfg[key], f"{path}.")
         else:
-            yield path, cfg, str(key)
+            yield path, cfg, key
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -251,9 +257,11 @@ def _check_file(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(cfg.data, "path"):
         raise ConfigError("data.path is not set: give data.path=FILE.csv")
     path = cfg.data.get("path")
-    if isinstance(path, str) and not Path(path).expanduser().is_file():
-        kind = "is a directory, not a file" if Path(path).expanduser().is_dir() else "does not exist"
-        raise ConfigError(f"data.path={path}: this file {kind} (looked from {Path.cwd()})")
+    if isinstance(path, str):
+        found = Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for an unknown ~user
+        if not found.is_file():
+            kind = "is a directory, not a file" if found.is_dir() else "does not exist"
+            raise ConfigError(f"data.path={path}: this file {kind} (looked from {Path.cwd()})")
 
 
 def known_keys(cfg: DictConfig) -> list[str]:

@@ -126,9 +126,7 @@ class Recorder(Checkpoint):
         self._write_history()
         self.saved = time.monotonic()
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """What is needed to rebuild the network goes with its weights."""
         checkpoint["unroll"] = self.about
 

@@ -81,7 +81,7 @@ def write_hparams(cfg: DictConfig, metrics: Mapping[str, Any], tensorboard: Summ
             value = parent[key]
             flat[path] = value if isinstance(value, bool | int | float | str) else str(value).lower()
     flat |= {"model": metrics["model"], "data": metrics["data"]}
-    final = {}
+    final: dict[str, float] = {}
     for segment in ("validation", "test"):
         if segment in metrics:
             best = metrics[segment]["models"]["best"]
@@ -110,8 +110,6 @@ def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console
     print_table(test, title=title, labels=labels, unit=metrics["unit"], console=console)
     seconds = metrics["seconds"]
     stopped = ", stopped early (no better validation loss)" if epochs["stopped_early"] else ""
-    console.print(
-        f"\n{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters",
-        **{"style": "dim", "soft_wrap": True},
-    )
+    line = f"{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters"
+    console.print(f"\n{line}", style="dim", soft_wrap=True)
     console.print(f"run: {run.path}", soft_wrap=True, highlight=False)

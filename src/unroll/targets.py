@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 
 from unroll.errors import ConfigError, UnrollError, nearest
 
-OPTIMIZERS = (
-    *("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "ASGD", "RMSprop", "Rprop", "SGD"),
-)
+OPTIMIZERS = (*("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "ASGD", "RMSprop", "Rprop", "SGD"),)
 SCHEDULERS = (
     *("ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR"),
     *("LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "StepLR"),
@@ -91,7 +89,7 @@ def build(config: Mapping[str, Any], expected: type[T], key: str, **arguments: A
             f"it takes {', '.join(parameters)}"
         )
     try:
-        return target(**arguments)  # type: ignore[no-any-return]
+        return target(**arguments)
     except UnrollError:
         raise
     except (TypeError, ValueError) as error:

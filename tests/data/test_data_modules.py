@@ -5,12 +5,13 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, load_config, options
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import ROOT, load_config, options
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
@@ -124,8 +125,6 @@ def test_transforms_do_what_their_names_say():
 def series_of(values, **about) -> Series:
     values = np.asarray(values, dtype=float).reshape(len(values), -1)
     index = about.pop("index", None)
-    import pandas as pd
-
     columns = tuple(f"c{number}" for number in range(values.shape[1]))
     return Series(values, pd.RangeIndex(len(values)) if index is None else index, columns, "given", **about)
 
@@ -168,7 +167,7 @@ def test_known_ahead_columns_reach_the_batch():
 
 def test_a_constant_training_segment_is_refused():
     values = np.concatenate([np.ones(80), np.arange(20)])
-    with pytest.raises(DataError, match="constant .* in the 70 rows of the training segment"):
+    with pytest.raises(DataError, match=r"constant .* in the 70 rows of the training segment"):
         Given(series_of(values), window_size=4).setup()
 
 

@@ -56,9 +56,7 @@ def test_skill():
     assert best_by("rmse", {"a": {"rmse": 2.0}, "b": {"rmse": 1.0}}) == "b"
 
 
-@given(
-    rows=st.integers(40, 80), horizon=st.integers(1, 9), season=st.integers(1, 12), stride=st.integers(1, 3)
-)
+@given(rows=st.integers(40, 80), horizon=st.integers(1, 9), season=st.integers(1, 12), stride=st.integers(1, 3))
 def test_simple_baselines_equal_plain_loops(rows, horizon, season, stride):
     y = np.random.RandomState(rows).standard_normal(rows)
     found = origins(range(25, rows), 5, horizon, stride)

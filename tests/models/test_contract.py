@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import load_config, options
 from omegaconf import DictConfig
 
+from conftest import load_config, options
 from unroll.config import plain
 from unroll.data.windows import Batch, WindowShape
 from unroll.errors import ConfigError

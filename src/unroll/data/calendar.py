@@ -11,6 +11,7 @@ from unroll.data.series import named_rows
 from unroll.errors import DataError
 
 DAY = 86_400_000_000  # microseconds
+MOST_SPARSE = 100  # grid dates a row; more are a mistake even where most dates may be missing
 HEADER_ROWS = 1  # row numbers in messages count as a text editor does: the header is row 1
 
 
@@ -48,13 +49,19 @@ def check_order(dates: pd.DatetimeIndex, column: str) -> None:
             f"column {column}: {show(dates[at])} stands twice, in rows {row - 1} and {row}: keep one row a date"
         )
     raise DataError(
-        f"column {column}: dates are not sorted, row {row} ({show(dates[at + 1])}) is earlier than row {row - 1} "
-        f"({show(dates[at])}): sort the file by {column}"
+        f"column {column}: dates are not sorted, {place(dates, at + 1)} is earlier than {place(dates, at)}: "
+        f"sort the file by {column}"
     )
 
 
-def find_grid(dates: pd.DatetimeIndex, column: str) -> Grid:
+def find_grid(dates: pd.DatetimeIndex, column: str, *, summed: bool = False, sparse: bool = False) -> Grid:
     """The regular grid under increasing dates: a fixed step, working days, or whole months.
+
+    Args:
+        dates: (N,) increasing.
+        column: for messages.
+        summed: see `place`.
+        sparse: most dates may be missing, as where a date without a row means that nothing was sold.
 
     Raises:
         DataError: where the dates lie on no such grid, or on one that is mostly holes.
@@ -68,29 +75,33 @@ def find_grid(dates: pd.DatetimeIndex, column: str) -> Grid:
     usual = _most_common(steps)
     grid = _business_days(dates, usual) or _fixed_step(dates, usual) or _months(dates)
     if grid is None:
-        odd = dates.day != _most_common(np.asarray(dates.day)) if usual >= 28 * DAY else np.append(0, steps % usual) != 0
-        at = int(np.argmax(odd))
+        at = _first_irregular(dates, usual)
         raise DataError(
-            f"column {column}: dates are irregular, row {at + 1 + HEADER_ROWS} ({show(dates[at])}) does not follow "
-            f"the usual step of {_describe(usual)[0]}: resample the file to a regular step"
+            f"column {column}: dates are irregular, {place(dates, at, summed=summed)} does not follow "
+            f"the usual {_usual_step(dates, usual)} step: resample the file to a regular step"
         )
-    if grid.rows > 2 * len(dates):
+    if grid.rows > (MOST_SPARSE if sparse else 2) * len(dates):
         raise DataError(
-            f"column {column}: {len(dates)} dates from {show(dates[0])} to {show(dates[-1])} leave more than half "
-            f"of the {grid.step} grid empty: a mistyped date, or a file to resample"
+            f"column {column}: {len(dates)} dates from {show(dates[0])} to {show(dates[-1])} leave more than "
+            f"half of the {grid.step} grid empty: a mistyped date, or a file to resample (or data.missing=zero)"
         )
     return grid
 
 
-def gaps(dates: pd.DatetimeIndex, grid: Grid) -> str:
+def gaps(dates: pd.DatetimeIndex, grid: Grid, *, summed: bool = False) -> str:
     """The grid's missing dates in words, or nothing: `2 missing after row 10 (2018-03-23)`."""
     jumps = np.flatnonzero(np.diff(grid.positions) > 1)
+    missing = np.diff(grid.positions)[jumps] - 1
     labels = (
-        f"{grid.positions[at + 1] - grid.positions[at] - 1} missing after row {at + 1 + HEADER_ROWS} "
-        f"({show(dates[at])})"
-        for at in jumps
+        f"{count} missing after {place(dates, int(at), summed=summed)}"
+        for at, count in zip(jumps, missing, strict=True)
     )
     return named_rows(labels, len(jumps))
+
+
+def place(dates: pd.DatetimeIndex, at: int, *, summed: bool = False) -> str:
+    """A row by its number in the file and its date; by its date alone where rows of the file were summed."""
+    return show(dates[at]) if summed else f"row {at + 1 + HEADER_ROWS} ({show(dates[at])})"
 
 
 def show(date: pd.Timestamp) -> str:
@@ -100,18 +111,36 @@ def show(date: pd.Timestamp) -> str:
 
 def _describe(step: int) -> tuple[str, int | None]:
     """A fixed step in words and the season it suggests."""
-    if step == DAY:
-        return "daily", 7
-    if step == 7 * DAY:
-        return "weekly", 52
-    if step < DAY and DAY % step == 0:
-        return f"{pd.Timedelta(step, 'us')}".removeprefix("0 days "), DAY // step
-    return str(pd.Timedelta(step, "us")), None
+    words = {DAY // 24: "hourly", DAY: "daily", 7 * DAY: "weekly"}.get(step)
+    season = {DAY: 7, 7 * DAY: 52}.get(step, DAY // step if DAY % step == 0 else None)
+    return words or str(pd.Timedelta(step, "us")).removeprefix("0 days ").removesuffix(" 00:00:00"), season
+
+
+def _describe_months(step: int) -> str:
+    return {1: "monthly", 3: "quarterly", 12: "yearly"}.get(step, f"{step}-month")
+
+
+def _usual_step(dates: pd.DatetimeIndex, usual: int) -> str:
+    months = _most_common(np.diff(_months_since_first(dates)))
+    return _describe_months(months) if usual >= 28 * DAY and months else _describe(usual)[0]
 
 
 def _most_common(values: npt.NDArray[np.integer]) -> int:
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
+
+
+def _first_irregular(dates: pd.DatetimeIndex, usual: int) -> int:
+    """The first row that is off the usual step, or off the usual day of the month where steps are months."""
+    if usual < 28 * DAY:
+        return int(np.argmax(np.append(0, np.diff(dates.asi8) % usual) != 0))
+    ends = np.asarray(dates.is_month_end)
+    days = np.asarray(dates.day)
+    since = _months_since_first(dates)
+    odd_days = ~ends if ends.mean() > 0.5 else days != _most_common(days)
+    odd_months = since % max(1, _most_common(np.diff(since))) != 0
+    odd_times = dates.asi8 % DAY != dates.asi8[0] % DAY
+    return int(np.argmax(next((odd for odd in (odd_days, odd_months, odd_times) if odd.any()), odd_days)))
 
 
 def _fixed_step(dates: pd.DatetimeIndex, step: int) -> Grid | None:
@@ -121,38 +150,54 @@ def _fixed_step(dates: pd.DatetimeIndex, step: int) -> Grid | None:
     positions = since // step
 
     def make_index() -> pd.DatetimeIndex:
-        stamps = dates.asi8[0] + step * np.arange(positions[-1] + 1)
-        return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name=dates.name)
+        return _index(dates.asi8[0] + step * np.arange(positions[-1] + 1), dates)
 
     return Grid(positions, *_describe(step), make_index)
 
 
 def _business_days(dates: pd.DatetimeIndex, step: int) -> Grid | None:
     """Working days: daily dates of which none falls on a weekend, over more than one week."""
-    long_enough = (dates[-1] - dates[0]).days >= 10
-    if step != DAY or not long_enough or (dates.dayofweek >= 5).any() or (dates != dates.normalize()).any():
+    since = dates.asi8 - dates.asi8[0]
+    if step != DAY or since[-1] < 10 * DAY or (since % DAY).any() or (dates.day_of_week >= 5).any():
         return None
-    index = pd.DatetimeIndex(pd.bdate_range(dates[0], dates[-1], name=dates.name).as_unit("us"), freq=None)
-    return Grid(index.get_indexer(dates).astype(np.int64), "business-day", 5, lambda: index)
+    days = np.arange(since[-1] // DAY + 1)
+    days = days[(dates[0].day_of_week + days) % 7 < 5]
+
+    def make_index() -> pd.DatetimeIndex:
+        return _index(dates.asi8[0] + DAY * days, dates)
+
+    return Grid(np.searchsorted(days, since // DAY), "business-day", 5, make_index)
 
 
 def _months(dates: pd.DatetimeIndex) -> Grid | None:
     """Whole months (also quarters and years): the same day of each month, or each month's last day."""
     same_day = bool((dates.day == dates.day[0]).all())
-    if not (same_day or dates.is_month_end.all()) or len(set(dates.time)) > 1:
+    same_time = bool((dates.asi8 % DAY == dates.asi8[0] % DAY).all())
+    if not (same_day or dates.is_month_end.all()) or not same_time:
         return None
-    months = np.asarray(dates.year * 12 + dates.month, dtype=np.int64)
-    step = _most_common(np.diff(months))
-    since = months - months[0]
+    since = _months_since_first(dates)
+    step = _most_common(np.diff(since))
     if step == 0 or (since % step).any():
         return None
     positions = since // step
 
     def make_index() -> pd.DatetimeIndex:
-        offset = pd.DateOffset(months=step) if same_day else pd.offsets.MonthEnd(step)
-        index = pd.date_range(dates[0], periods=int(positions[-1]) + 1, freq=offset, name=dates.name)
-        return pd.DatetimeIndex(index.as_unit("us"), freq=None)
+        months = dates.values[0].astype("datetime64[M]") + step * np.arange(positions[-1] + 1)
+        last_days = (months + 1).astype("datetime64[D]") - 1
+        asked_days = months.astype("datetime64[D]") + (dates.day[0] - 1)  # a 31st may be missing in a gap
+        days = np.minimum(asked_days, last_days) if same_day else last_days
+        return _index(days.astype("datetime64[us]").astype(np.int64) + dates.asi8[0] % DAY, dates)
 
-    words = {1: "monthly", 3: "quarterly", 12: "yearly"}.get(step, f"{step}-month")
     season = 12 // step if step < 12 and 12 % step == 0 else None
-    return Grid(positions, words, season, make_index)
+    return Grid(positions, _describe_months(step), season, make_index)
+
+
+def _months_since_first(dates: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    months: npt.NDArray[np.int64] = np.asarray(dates.year * 12 + dates.month, dtype=np.int64)
+    since: npt.NDArray[np.int64] = months - months[0]
+    return since
+
+
+def _index(stamps: npt.NDArray[np.int64], dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Microseconds since 1970 as an index under the name of the dates."""
+    return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name=dates.name)

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from unroll.config import check_arguments
+from unroll.data.files import listed, read_header, require_columns, shown
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
-from unroll.data.tables import on_grid, read_header, read_table, require_columns
+from unroll.data.tables import check_fields, on_grid, read_table
 from unroll.errors import ConfigError, DataError
 
 FIRST_DAY = "2018-03-14"
 SIMULATION_SEED = 20180314
-TICKET_PRICE = 150_000  # full price; the most common one in the public file's first rows is of this size
+TICKET_PRICE = 150_000  # full price; prices in the public file's first 219 rows are 60,000 to 150,000
 SALES_COLUMNS = ("total_sales", "tickets_sold")
 
 
@@ -27,7 +28,8 @@ class CinemaData(WindowDataModule):
 
     Args:
         path: a daily file (a date and a sales column) or the raw screenings file (film_code, cinema_code,
-            total_sales, tickets_sold, ..., date), which is summed to days; None: a simulation (see `simulate`).
+            total_sales, tickets_sold, ..., date), which is summed to days; None: a simulation (see
+            `simulate`).
         target: the column of sales; None: total_sales, else tickets_sold, else the only other column.
         date: the column of dates.
         cinema_code, film_code: of the screenings file, one cinema or film; None: all of them.
@@ -67,18 +69,21 @@ class CinemaData(WindowDataModule):
         target = self.target or self._sales_column(columns)
         if target == self.date:
             raise DataError(f"data.target and data.date are both {target}: they must be two columns")
-        if {"film_code", "cinema_code"} <= set(columns):
+        summed = {"film_code", "cinema_code"} <= set(columns)
+        if summed:
             table = self._sum_screenings(self.path, target)
         else:
             asked = [name for name, code in self.codes.items() if code is not None]
             if asked:
                 raise DataError(
-                    f"data.{asked[0]} is set, but {self.path.name} is a daily file without the columns film_code and "
-                    f"cinema_code; it has: {', '.join(columns)}"
+                    f"data.{asked[0]} is set, but {self.path.name} is a daily file without the columns "
+                    f"film_code and cinema_code; it has: {listed(columns)}"
                 )
             table = read_table(self.path, date=self.date, numbers=[target])
-        table, season = on_grid(table, self.path, self.date, self.missing)
-        chosen = "".join(f" {name.removesuffix('_code')} {code}" for name, code in self.codes.items() if code)
+        table, season = on_grid(table, self.path, self.date, self.missing, summed=summed)
+        chosen = "".join(
+            f" {name.removesuffix('_code')} {code}" for name, code in self.codes.items() if code is not None
+        )
         unit = "tickets" if target == "tickets_sold" else ""
         return Series(table.to_numpy(), table.index, (target,), f"cinema{chosen}", unit, season=season)
 
@@ -101,30 +106,32 @@ class CinemaData(WindowDataModule):
         others = [column for column in columns if column != self.date]
         if self.path and (len(others) != 1 or self.date not in columns):
             raise DataError(
-                f"{self.path.name}: which column are the sales? Set data.target (and data.date) to columns among: "
-                f"{', '.join(columns)}"
+                f"{self.path.name}: which column are the sales? Set data.target (and data.date) to columns "
+                f"among: {listed(columns)}"
             )
         return others[0]
 
     def _sum_screenings(self, path: Path, target: str) -> pd.DataFrame:
         """One row a film, cinema and day, to one row a day."""
-        columns = read_header(path)
-        require_columns(path, columns, [target, self.date])
-        codes = {name: str(code) for name, code in self.codes.items() if code is not None}
+        codes = {name: str(code).strip() for name, code in self.codes.items() if code is not None}
+        played = next((name for name in (target, self.date) if name in self.codes), None)
+        if played:
+            raise DataError(f"{path.name}: {played} names films or cinemas, it is neither data.target nor data.date")
+        require_columns(path, read_header(path), [target, self.date])
         table = read_table(path, date=self.date, numbers=[target], texts=list(codes))
-        empty = np.flatnonzero(table[target].isna())
-        if len(empty) and self.missing != "zero":
-            raise DataError(
-                f"{path.name}: column {target} has no value in {len(empty)} rows, the first is row {empty[0] + 2}: mend "
-                "the file, or set data.missing=zero to count them as nothing sold"
-            )
+        empty = "zero" if self.missing == "zero" else "error"
+        check_fields(table[[target]], path, empty, "zero, to count nothing sold")
         for name, code in codes.items():
-            found = table[name].unique()
-            table = table[table[name] == code]
+            in_row = table[name].str.strip()
+            table = table[in_row == code]
             if table.empty:
-                some = ", ".join(sorted(str(value) for value in found)[:8])
-                raise DataError(f"{path.name}: no row has {name} = {code}; there are {len(found)}, such as {some}")
-        return table[[target]].groupby(level=0).sum()  # sorts by day
+                found = in_row.dropna().unique()
+                some = ", ".join(shown(value) for value in sorted(found)[:8])
+                raise DataError(
+                    f"{path.name}: no row has {name} = {shown(code)}; there are {len(found)}, such as {some}"
+                )
+        days = pd.DatetimeIndex(table.index).normalize()  # a screening may be dated to the minute
+        return table[[target]].groupby(days).sum()  # sorts by day
 
 
 def simulate(days: int = 222) -> pd.DataFrame:
@@ -132,8 +139,8 @@ def simulate(days: int = 222) -> pd.DataFrame:
 
     Tickets of a day = season * weekday * (audience of the films on) * noise, where
     - the weekend is Thursday and Friday, and Tuesday is half price: many tickets, less money each;
-    - a film starts every six days on average, on a Wednesday, with a lognormal first audience that halves every
-      nine days;
+    - a film starts every six days on average, on a Wednesday, with a lognormal first audience that halves
+      every nine days;
     - the season swings by a quarter over half a year;
     - the noise is lognormal with 12 %.
 
@@ -146,9 +153,9 @@ def simulate(days: int = 222) -> pd.DataFrame:
     random = np.random.RandomState(SIMULATION_SEED)  # its streams are frozen by NumPy's policy
     dates = pd.date_range(FIRST_DAY, periods=days, name="date")
     day = np.arange(days)
-    weekdays = np.array([0.80, 1.55, 0.85, 1.45, 1.75, 1.05, 0.80])[dates.dayofweek]  # Monday first
+    weekdays = np.array([0.80, 1.55, 0.85, 1.45, 1.75, 1.05, 0.80])[dates.day_of_week]  # Monday first
     films = np.zeros(days)
-    for wednesday in range(-56, days, 7):  # eight weeks before the first day, so that some films are on already
+    for wednesday in range(-56, days, 7):  # from eight weeks before, so that some films are on already
         for _ in range(random.poisson(7 / 6)):
             audience = 14_000 * np.exp(0.6 * random.standard_normal())
             age = day - wednesday
@@ -156,5 +163,5 @@ def simulate(days: int = 222) -> pd.DataFrame:
     season = 1 + 0.25 * np.sin(2 * np.pi * day / 182)
     noise = np.exp(0.12 * random.standard_normal(days))
     tickets = np.round(season * weekdays * (8_000 + films) * noise)
-    price = np.where(dates.dayofweek == 1, TICKET_PRICE // 2, TICKET_PRICE)
+    price = np.where(dates.day_of_week == 1, TICKET_PRICE // 2, TICKET_PRICE)
     return pd.DataFrame({"tickets_sold": tickets, "total_sales": tickets * price}, index=dates)

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+
 from unroll.config import check_arguments
+from unroll.data.files import check_dialect, listed, read_header, separator_hint
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
-from unroll.data.tables import on_grid, read_header, read_table
-from unroll.errors import DataError
+from unroll.data.tables import on_grid, read_table
+from unroll.errors import ConfigError, DataError
 
 
 class CSVData(WindowDataModule):
-    """A series from a CSV file with a header.
+    r"""A series from a CSV file with a header.
 
     Args:
         path: the file.
@@ -23,7 +26,7 @@ class CSVData(WindowDataModule):
         missing: what to do with gaps in the dates and empty fields: error (naming the rows), interpolate (in
             the training segment; after it the last value is carried forward) or ffill, or zero. A value that
             was filled in is read, and never a target.
-        separator, decimal, encoding: how the file is written.
+        separator, decimal, encoding: how the file is written; a tab may be written as \t.
         unit: of the target, for axes and tables.
         windowing: see WindowDataModule.
     """
@@ -45,9 +48,17 @@ class CSVData(WindowDataModule):
     ) -> None:
         super().__init__(**windowing)
         check_arguments(path=path, target=target, date=date, date_format=date_format, covariates=covariates)
-        check_arguments(missing=missing, separator=separator, decimal=decimal, encoding=encoding)
+        check_arguments(missing=missing, decimal=decimal, encoding=encoding)
+        if path is None:
+            raise ConfigError("data.path is not set: give data.path=FILE.csv")
+        if separator in ("\t", r"\t"):  # a command line can hardly pass a tab itself
+            separator = "\t"
+        else:
+            check_arguments(separator=separator)
+        check_dialect(separator, decimal)
         self.path = Path(path).expanduser()
-        self.target, self.date, self.date_format, self.covariates = target, date, date_format, list(covariates)
+        self.target, self.date, self.date_format = target, date, date_format
+        self.covariates = list(covariates)
         self.missing = missing
         self.separator, self.decimal, self.encoding, self.unit = separator, decimal, encoding, unit
 
@@ -73,13 +84,19 @@ class CSVData(WindowDataModule):
             date_format=self.date_format,
         )
         table, season = on_grid(table, self.path, self.date, self.missing)
-        return Series(table.to_numpy(), table.index, tuple(names), self.path.stem, self.unit or "", season=season)
+        values = np.ascontiguousarray(table.to_numpy())  # sums over a column depend on its layout, in the last bit
+        return Series(values, table.index, tuple(names), self.path.stem, self.unit or "", season=season)
 
     def _only_column(self, columns: list[str]) -> str:
         candidates = [column for column in columns if column != self.date and column not in self.covariates]
-        if len(candidates) != 1:
+        hint = separator_hint(columns)
+        if hint:
+            raise DataError(f"{self.path.name} has one column, {listed(columns)}{hint}")
+        if not candidates:
+            raise DataError(f"{self.path.name} has no column to forecast; it has: {listed(columns)}")
+        if len(candidates) > 1:
             raise DataError(
-                f"data.target is not set, and {self.path.name} has several columns: {', '.join(columns)}: "
+                f"data.target is not set, and {self.path.name} has several columns: {listed(columns)}: "
                 "set data.target to the one to forecast (and data.date to the dates)"
             )
         return candidates[0]

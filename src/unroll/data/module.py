@@ -68,11 +68,9 @@ class WindowDataModule(L.LightningDataModule):
         seasonal_period: int | None = None,
     ) -> None:
         super().__init__()
-        check_arguments(
-            **dict(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size),
-            **dict(shuffle=shuffle, validation=validation, test=test, transform=transform),
-            seasonal_period=seasonal_period,
-        )
+        check_arguments(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size)
+        check_arguments(shuffle=shuffle, validation=validation, test=test, transform=transform)
+        check_arguments(seasonal_period=seasonal_period)
         self.window_size, self.horizon, self.stride, self.batch_size = window_size, horizon, stride, batch_size
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.validation, self.test = validation, test

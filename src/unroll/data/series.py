@@ -74,8 +74,8 @@ class Series:
             raise DataError(f"series {self.name}: column {self.columns[0]} has no values")
         if is_constant(self.target):
             raise DataError(
-                f"series {self.name}: column {self.columns[0]} is constant ({np.nanmin(self.target):g} in all "
-                f"{rows} rows): there is nothing to forecast"
+                f"series {self.name}: column {self.columns[0]} is constant ({np.nanmin(self.target):g} in "
+                f"all {rows} rows): there is nothing to forecast"
             )
 
     def save(self, path: Path) -> None:
@@ -95,19 +95,24 @@ class Series:
             DataError: for a file that is missing, truncated or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                values, index, about = file["values"], file["index"], json.loads(str(file["about"]))
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
+                values, index, about = parts["values"], parts["index"], json.loads(str(parts["about"]))
             is_dates, index_name = about.pop("dates"), about.pop("index_name")
             stamps = pd.Index(index.astype("datetime64[us]") if is_dates else index, name=index_name)
             columns, known_ahead = tuple(about.pop("columns")), tuple(about.pop("known_ahead"))
-            return cls(values, stamps, columns, known_ahead=known_ahead, **about)
+            series = cls(values, stamps, columns, known_ahead=known_ahead, **about)
+            rows, width = values.shape
+            if values.dtype != np.float64 or stamps.shape != (rows,) or len(columns) != width:
+                raise ValueError("values, index and columns do not fit together")
+            return series
         except Exception as error:  # zip, json and numpy each raise their own for a damaged file
-            raise DataError(f"{path}: not a readable series file ({error})") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{path}: not a readable series file ({reason})") from error
 
 
 def is_constant(values: FloatArray) -> bool:
     """Whether values differ by no more than rounding."""
-    low, high = np.nanmin(values), np.nanmax(values)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))  # of Python, which do not warn at 1e308
     return bool(high - low <= 1e-12 * max(abs(low), abs(high)))
 
 
@@ -121,7 +126,8 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
     """Fill NaN by the config's choice, without looking ahead of the training segment.
 
     `interpolate` draws a straight line inside the training segment; after it, the last value is carried
-    forward, as in `ffill`. A line through a missing test input would end in the target that is to be forecast.
+    forward, as in `ffill`. A line through a missing test input would end in the target that is to be
+    forecast.
 
     Args:
         series: with NaN where values are missing.
@@ -140,8 +146,8 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
     if missing == "error":
         labels = (f"{series.columns[c]} at {series.label(r)}" for r, c in np.argwhere(holes))
         raise DataError(
-            f"series {series.name} has no value for {named_rows(labels, int(holes.sum()))}: mend the data, or set "
-            "data.missing=interpolate or data.missing=ffill"
+            f"series {series.name} has no value for {named_rows(labels, int(holes.sum()))}: mend the data, "
+            "or set data.missing=interpolate or data.missing=ffill"
         )
     if missing == "zero":
         values = np.where(holes, 0.0, series.values)
@@ -155,7 +161,8 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
     if len(unfilled):
         column = unfilled[0][1]
         raise DataError(
-            f"series {series.name}: column {series.columns[column]} begins with {np.isnan(values[:, column]).sum()} "
-            "rows without a value, and there is none before them to carry forward: remove these rows"
+            f"series {series.name}: column {series.columns[column]} begins with "
+            f"{np.isnan(values[:, column]).sum()} rows without a value, and there is none before them to "
+            "carry forward: remove these rows"
         )
-    return replace(series, values=values), holes[:, 0]
+    return replace(series, values=np.ascontiguousarray(values)), holes[:, 0]

@@ -1,42 +1,22 @@
 """Read columns of a CSV file, in chunks, and say exactly which row cannot be read."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from unroll.data.calendar import HEADER_ROWS, check_order, find_grid, gaps, show
+from unroll.data.calendar import HEADER_ROWS, check_order, find_grid, gaps, place
+from unroll.data.files import READ_ERRORS, Renamed, one_line, open_text, require_columns, take_header, unreadable
 from unroll.data.series import named_rows
-from unroll.errors import DataError, nearest
+from unroll.errors import DataError
 
 CHUNK_ROWS = 500_000  # bounds the memory of dates as text: about 60 bytes a row until they are parsed
-
-
-def read_header(path: Path, *, separator: str = ",", encoding: str = "utf-8-sig") -> list[str]:
-    """The column names of a CSV file.
-
-    Raises:
-        DataError: for a file that is missing, empty, unreadable, or no text in this encoding.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            header = pd.read_csv(path, sep=separator, encoding=encoding, nrows=0, engine="c")
-    except (OSError, UnicodeError, LookupError, ValueError) as error:
-        raise _unreadable(path, encoding, error) from error
-    return [str(column) for column in header.columns]
-
-
-def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise DataError for a column that the file does not have."""
-    for column in wanted:
-        if column not in columns:
-            hint = nearest(column, columns)
-            if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
-                hint = "; the file looks separated by another mark: set data.separator"
-            raise DataError(f"{path.name} has no column {column}{hint}; it has: {', '.join(columns)}")
+CHUNK_FIELDS = 5_000_000  # the parser holds every field of a chunk, also of columns that are not wanted
+SURPLUS = "surplus"  # the name of the column that catches fields beyond the header's last one
+FIRST_DATE, LAST_DATE = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31 23:59:59.999999")
 
 
 def read_table(
@@ -63,49 +43,53 @@ def read_table(
     Raises:
         DataError: names the file, the column and the row (the header is row 1).
     """
-    columns = read_header(path, separator=separator, encoding=encoding)
-    wanted = [*([date] if date else []), *numbers, *texts]
-    require_columns(path, columns, wanted)
+    dates_and_texts = [*([date] if date else []), *texts]
     parts: list[pd.DataFrame] = []
     first_row = 1 + HEADER_ROWS
     try:
-        reader = pd.read_csv(
-            path,
-            sep=separator,
-            decimal=decimal,
-            encoding=encoding,
-            usecols=wanted,
-            dtype={column: str for column in [*([date] if date else []), *texts]},
-            chunksize=CHUNK_ROWS,
-            skip_blank_lines=False,  # an empty line is a missing row, not nothing
-            float_precision="round_trip",
-            low_memory=False,
-        )
-        with reader:
-            for chunk in reader:
-                part = pd.DataFrame({name: _numbers(chunk[name], path, first_row) for name in numbers})
-                for name in texts:
-                    part[name] = chunk[name]
-                if date:
-                    part.index = _dates(chunk[date], part, path, first_row, date_format)
-                parts.append(part)
-                first_row += len(chunk)
-    except (OSError, UnicodeError, ValueError) as error:
-        raise _unreadable(path, encoding, error) from error
-    table = pd.concat(parts, ignore_index=date is None) if parts else pd.DataFrame(columns=wanted)
+        with open_text(path, encoding) as file:
+            columns = take_header(path, file, separator)
+            require_columns(path, columns, [*dates_and_texts, *numbers])
+            numbered = {name: str(columns.index(name)) for name in [*dates_and_texts, *numbers]}
+            with pd.read_csv(
+                cast(TextIO, Renamed(file, [*map(str, range(len(columns))), SURPLUS], separator)),
+                sep=separator,
+                decimal=decimal,
+                usecols=[*numbered.values(), SURPLUS],
+                dtype={numbered[name]: str for name in dates_and_texts},
+                chunksize=max(1, min(CHUNK_ROWS, CHUNK_FIELDS // len(columns))),
+                skip_blank_lines=False,  # an empty line is a missing row, not nothing
+                low_memory=False,
+            ) as reader:
+                for chunk in reader:
+                    _check_width(chunk[SURPLUS], path, first_row, len(columns))
+                    fields = {name: chunk[number] for name, number in numbered.items()}
+                    part = pd.DataFrame(
+                        {name: _numbers(fields[name], name, path, first_row, decimal) for name in numbers}
+                        | {name: fields[name].to_numpy() for name in texts}
+                    )
+                    if date:
+                        part.index = _dates(fields[date], date, part, path, first_row, date_format)
+                    parts.append(part)
+                    first_row += len(chunk)
+    except READ_ERRORS as error:
+        raise unreadable(path, encoding, error) from error
+    table = pd.concat(parts, ignore_index=date is None) if parts else pd.DataFrame()
     parts.clear()
-    if date:
-        table = table[table.index.notna()]  # only empty lines at the end are left without a date
-        table.index.name = date
-    elif len(table):
-        filled = table.notna().any(axis=1).to_numpy()
-        table = table.iloc[: len(table) - int(np.argmax(filled[::-1]))] if filled.any() else table.iloc[:0]
-    if table.empty:
+    filled = np.asarray(table.index.notna() if date else table.notna().any(axis=1), dtype=bool)
+    if not filled.any():
         raise DataError(f"{path.name} has a header and no rows")
+    last = len(filled) - int(np.argmax(filled[::-1]))  # empty lines at the end are no rows
+    if date and not filled[:last].all():  # an empty line, and then rows again in the next chunk
+        raise DataError(f"{path.name}: column {date}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date")
+    table = table.iloc[:last]
+    table.index.name = date
     return table
 
 
-def on_grid(table: pd.DataFrame, path: Path, date: str | None, missing: str) -> tuple[pd.DataFrame, int | None]:
+def on_grid(
+    table: pd.DataFrame, path: Path, date: str | None, missing: str, *, summed: bool = False
+) -> tuple[pd.DataFrame, int | None]:
     """Put rows on the regular grid of their dates, with NaN in the gaps.
 
     Args:
@@ -113,6 +97,7 @@ def on_grid(table: pd.DataFrame, path: Path, date: str | None, missing: str) -> 
         path: for messages.
         date: the column of dates, or None where rows are steps.
         missing: error | interpolate | ffill | zero; with error, a gap or an empty field raises.
+        summed: whether the table's rows are sums over rows of the file; messages then name dates alone.
 
     Returns:
         the table without gaps, and the season that its step suggests.
@@ -124,22 +109,32 @@ def on_grid(table: pd.DataFrame, path: Path, date: str | None, missing: str) -> 
     if date:
         dates = pd.DatetimeIndex(table.index)
         check_order(dates, f"{date} of {path.name}")
-        grid = find_grid(dates, f"{date} of {path.name}")
+        grid = find_grid(dates, f"{date} of {path.name}", summed=summed, sparse=missing == "zero")
         season = grid.season
         if grid.rows != len(dates):
             if missing == "error":
                 raise DataError(
-                    f"column {date} of {path.name} has gaps in its {grid.step} dates: {gaps(dates, grid)}: mend the "
-                    "file, or set data.missing=interpolate or data.missing=ffill"
+                    f"column {date} of {path.name} has gaps in its {grid.step} dates: "
+                    f"{gaps(dates, grid, summed=summed)}: mend the file, or set data.missing=interpolate or "
+                    "data.missing=ffill"
                 )
-            _check_fields(table, path, missing)
+            check_fields(table, path, missing)
             return table.reindex(grid.make_index()), season
-    _check_fields(table, path, missing)
+    check_fields(table, path, missing)
     return table, season
 
 
-def _check_fields(table: pd.DataFrame, path: Path, missing: str) -> None:
-    """Name the rows of infinite values, and of empty fields where these are an error."""
+def check_fields(
+    table: pd.DataFrame, path: Path, missing: str, mend: str = "interpolate or data.missing=ffill"
+) -> None:
+    """Name the rows of infinite values, and of empty fields where these are an error.
+
+    Args:
+        table: its rows are those of the file.
+        path: for messages.
+        missing: error | interpolate | ffill | zero.
+        mend: choices of `missing` that the message offers.
+    """
     for column in table.columns:
         values = table[column].to_numpy()
         rows = np.flatnonzero(np.isinf(values))
@@ -149,63 +144,65 @@ def _check_fields(table: pd.DataFrame, path: Path, missing: str) -> None:
         if len(rows) and missing == "error":
             raise DataError(
                 f"{path.name}: column {column} has no value in {_rows(table, rows)}: mend the file, or set "
-                "data.missing=interpolate or data.missing=ffill"
+                f"data.missing={mend}"
             )
 
 
-def _rows(table: pd.DataFrame, rows: np.ndarray) -> str:
-    dated = isinstance(table.index, pd.DatetimeIndex)
-    labels = (f"row {row + 1 + HEADER_ROWS}" + (f" ({show(table.index[row])})" if dated else "") for row in rows)
+def _rows(table: pd.DataFrame, rows: npt.NDArray[np.intp]) -> str:
+    dates = pd.DatetimeIndex(table.index) if isinstance(table.index, pd.DatetimeIndex) else None
+    labels = (place(dates, row) if dates is not None else f"row {row + 1 + HEADER_ROWS}" for row in rows)
     return named_rows(labels, len(rows))
 
 
-def _numbers(column: pd.Series, path: Path, first_row: int) -> np.ndarray:
+def _check_width(surplus: pd.Series, path: Path, first_row: int, columns: int) -> None:
+    """Name the first row that has more fields than the header."""
+    longer = np.flatnonzero(surplus.notna().to_numpy())
+    if len(longer):
+        raise DataError(
+            f"{path.name}: row {longer[0] + first_row} has more fields than the header ({columns}): put fields "
+            "that hold the separator (such as decimal commas) in quotes"
+        )
+
+
+def _numbers(column: pd.Series, name: str, path: Path, first_row: int, decimal: str) -> npt.NDArray[np.float64]:
     """A column as float64, or the first row that is no number."""
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64)
-    parsed = pd.to_numeric(column, errors="coerce")
+    plain = column
+    if decimal == ",":  # where it is the decimal mark, a point is none
+        marks = str.maketrans({",": ".", ".": "?"})
+        plain = column.map(lambda value: value.translate(marks) if isinstance(value, str) else value)
+    parsed = pd.to_numeric(plain, errors="coerce")
     bad = np.flatnonzero(parsed.isna().to_numpy() & column.notna().to_numpy())
     if len(bad):
-        raise DataError(
-            f"{path.name}: column {column.name}, row {bad[0] + first_row}: {str(column.iloc[bad[0]])[:40]!r} is no "
-            "number (for decimal commas set data.decimal=',')"
-        )
+        value = str(column.iloc[bad[0]])
+        hint = f" (the decimal mark is {decimal})" if "," in value or "." in value else ""
+        hint += "; with data=csv, set data.decimal=','" if "," in value and decimal == "." else ""
+        raise DataError(f"{path.name}: column {name}, row {bad[0] + first_row}: {value[:40]!r} is no number{hint}")
     return parsed.to_numpy(dtype=np.float64)
 
 
 def _dates(
-    column: pd.Series, numbers: pd.DataFrame, path: Path, first_row: int, date_format: str | None
+    column: pd.Series, name: str, numbers: pd.DataFrame, path: Path, first_row: int, date_format: str | None
 ) -> pd.DatetimeIndex:
-    """A column as dates, NaT only in empty rows at the end of the file."""
+    """A column as dates, NaT only in empty rows at the end of the chunk."""
     try:
         parsed = pd.to_datetime(column, format=date_format or "ISO8601", utc=True, errors="coerce")
     except ValueError as error:
-        raise DataError(f"data.date_format={date_format}: {error}") from error
+        raise DataError(f"data.date_format={date_format}: {one_line(error)}") from error
     index = pd.DatetimeIndex(parsed).tz_localize(None).as_unit("us")
-    bad = np.flatnonzero(index.isna())
+    # pandas reads two words as the time of the clock, and years that Python cannot show
+    wrong = column.isin(["now", "today"]).to_numpy() | (index < FIRST_DATE) | (index > LAST_DATE)
+    bad = np.flatnonzero(index.isna() | wrong)
     empty = column.isna().to_numpy() & numbers.isna().all(axis=1).to_numpy()
-    at_end = np.cumsum(~empty[::-1])[::-1] == 0
-    for at in bad:
-        if at_end[at]:
-            continue
-        value = column.iloc[at]
-        row = at + first_row
+    rows = len(empty) - int(np.argmin(empty[::-1])) if not empty.all() else 0  # without empty ones at the end
+    if len(bad) and bad[0] < rows:
+        value, row = column.iloc[bad[0]], bad[0] + first_row
         if not isinstance(value, str):
-            raise DataError(f"{path.name}: column {column.name}, row {row}: there is no date")
-        wanted = f"the format {date_format}" if date_format else "ISO 8601 (such as 2018-03-14)"
+            raise DataError(f"{path.name}: column {name}, row {row}: there is no date")
+        form = f"the format {date_format}" if date_format else "ISO 8601 (such as 2018-03-14)"
         raise DataError(
-            f"{path.name}: column {column.name}, row {row}: {value[:40]!r} does not parse as a date in {wanted}: mend "
-            "it, or set data.date_format (such as '%d/%m/%Y')"
+            f"{path.name}: column {name}, row {row}: {value[:40]!r} does not parse as a date in {form}: mend "
+            "it, or with data=csv set data.date_format (such as '%d/%m/%Y')"
         )
     return index
-
-
-def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: this file does not exist (looked from {Path.cwd()})")
-    if isinstance(error, pd.errors.EmptyDataError):
-        return DataError(f"{path.name} is empty: it needs a header row and data rows")
-    if isinstance(error, UnicodeError | LookupError):
-        return DataError(f"{path.name} is no text in {encoding}: set data.encoding (such as latin-1): {error}")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path.name} cannot be read as CSV: {reason}")

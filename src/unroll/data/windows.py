@@ -109,7 +109,7 @@ class Windows:
     ) -> None:
         rows, features = values.shape
         length = window_size + horizon
-        self.window_size = window_size
+        self.window_size, self.horizon = window_size, horizon
         self.future_columns = future_columns or []
         self.begins = origins - window_size
         self.all_windows = values.as_strided((rows - length + 1, length, features), (features, features, 1))

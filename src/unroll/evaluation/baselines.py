@@ -71,7 +71,7 @@ class LinearAutoregression:
             chunk = origins[begin : begin + CHUNK]
             targets = values[chunk[:, None] + np.arange(horizon), 0]
             rows = np.hstack([self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]])
-            factor = np.linalg.qr(np.vstack([factor, rows]), mode="r")
+            factor = np.linalg.qr(np.vstack([factor, rows]), mode="r").astype(np.float64)
         self.weights: FloatArray = np.linalg.lstsq(factor[:, :inputs], factor[:, inputs:], rcond=None)[0]
 
     def forecast(self, values: FloatArray, origins: Rows) -> FloatArray:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from unroll.data.series import FloatArray, Series
 from unroll.data.windows import Segments
@@ -64,10 +64,8 @@ def draw_series(series: Series, segments: Segments, *, subtitle: str) -> Figure:
                     _x(series.index[segment.start]), _x(series.index[end]), color=colours[name], alpha=0.10, lw=0
                 )
                 middle = _x(series.index[(segment.start + end) // 2])
-                axes.text(
-                    middle, 0.99, f"{name}\n{len(segment)}", transform=axes.get_xaxis_transform(),
-                    **dict(ha="center", va="top", fontsize=7.5, color=colours[name]),
-                )  # fmt: skip
+                place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
+                axes.text(middle, 0.99, f"{name}\n{len(segment)}", fontsize=7.5, color=colours[name], **place)
         start = series.index[segments.test.start]
         axes.axvline(_x(start), color=GREEN, linestyle="--", label=f"forecast start, {_text(start)}")
         axes.margins(x=0.01)
@@ -135,7 +133,7 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         low, high = axes.get_ylim()
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if high / low < 100:  # less than two decades need numbers between

@@ -54,7 +54,11 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
     if next(iter(models.values()))["skill"] is None:
         console.print(f"{best} is exact here, so there is no error left to compare with.", style="dim")
     else:
-        console.print(f"skill: 1 - RMSE / RMSE of the best baseline ({best}); below 0, the baseline wins.", style="dim", soft_wrap=True)
+        console.print(
+            f"skill: 1 - RMSE / RMSE of the best baseline ({best}); below 0, the baseline wins.",
+            style="dim",
+            soft_wrap=True,
+        )
 
 
 def show(value: float | None, *, signed: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The forecaster: network, loss, optimizer and scheduler as a LightningModule."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -16,7 +16,7 @@ from unroll.models.network import Network
 from unroll.seeding import DROPOUT, derive_seed
 from unroll.targets import build
 
-LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
 class Forecaster(L.LightningModule):
@@ -46,7 +46,8 @@ class Forecaster(L.LightningModule):
         self.loss_name = loss
         self.optimizer_config, self.scheduler_config = dict(optimizer), dict(scheduler or {})
         self.seed = seed
-        self._losses: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
+        self._sums: dict[str, Tensor] = {}  # of the loss over an epoch's targets, and how many these are
+        self._counts = {"train": 0, "val": 0}
         self._learning_rate = 0.0
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
@@ -61,12 +62,12 @@ class Forecaster(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step. The loss stays on its device until the epoch ends: no waiting, no logging in the step."""
         loss = self.loss(batch)
-        self._losses["train"].append((loss.detach(), len(batch.target)))
+        self._add("train", loss.detach(), len(batch.target))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect the validation loss."""
-        self._losses["val"].append((self.loss(batch), len(batch.target)))
+        self._add("val", self.loss(batch), len(batch.target))
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Log the test loss; the scores in the series' own units are those of unroll.evaluation."""
@@ -98,9 +99,7 @@ class Forecaster(L.LightningModule):
         Raises:
             ConfigError: where torch refuses an argument.
         """
-        optimizer = build(
-            self.optimizer_config, torch.optim.Optimizer, "optimizer", params=self.network.parameters()
-        )
+        optimizer = build(self.optimizer_config, torch.optim.Optimizer, "optimizer", params=self.network.parameters())
         if not self.scheduler_config:
             return optimizer
         about = dict(self.scheduler_config)
@@ -111,21 +110,28 @@ class Forecaster(L.LightningModule):
             raise ConfigError(f"scheduler: {about['_target_']} does not fit this optimizer: {error}") from error
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **timing}}
 
+    def _add(self, part: str, loss: Tensor, count: int) -> None:
+        """Add a batch to the epoch's mean, on its device: no list that grows with the steps, no waiting."""
+        if part not in self._sums:
+            exact = torch.float32 if loss.device.type == "mps" else torch.float64
+            self._sums[part] = torch.zeros((), dtype=exact, device=loss.device)
+        self._sums[part].add_(loss, alpha=count)
+        self._counts[part] += count
+
     def _log_epoch(self, part: str) -> None:
-        """Log the mean loss over an epoch: one transfer from the device, whatever the number of batches.
+        """Log the mean loss over an epoch: one number leaves the device.
 
         Raises:
             RunError: where it is no longer a finite number.
         """
-        losses, self._losses[part] = self._losses[part], []
-        if not losses:
+        if part not in self._sums:
             return
-        values = torch.stack([loss for loss, _ in losses]).tolist()
-        counts = [count for _, count in losses]
-        mean = math.fsum(map(math.prod, zip(values, counts, strict=True))) / sum(counts)
+        mean = float(self._sums.pop(part)) / self._counts[part]
+        self._counts[part] = 0
         if not math.isfinite(mean):
+            name = {"train": "training", "val": "validation"}[part]
             raise RunError(
-                f"the {'validation' if part == 'val' else 'training'} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
+                f"the {name} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
                 "trainer.gradient_clip_val=1, or use data.transform=standard"
             )
         self.log(f"{part}/loss", mean)

@@ -1,14 +1,14 @@
 """Run directories: one folder a run, never shared, that says what was run, how it ended and what came of it.
 
-    config.yaml        the resolved config
-    run.json           status, command line, overrides, versions, git commit, times; the reason of a failure
-    series.npz         the series that was trained on
-    history.csv        losses, learning rate and seconds by epoch
-    metrics.json       scores of the best and the last epoch, baselines, skill, seconds, parameters
-    predictions.csv    the test segment: truth, forecasts, baselines
-    figures/           series.png, forecast.png, loss.png
-    checkpoints/       best.ckpt, last.ckpt
-    events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
+config.yaml        the resolved config
+run.json           status, command line, overrides, versions, git commit, times; the reason of a failure
+series.npz         the series that was trained on
+history.csv        losses, learning rate and seconds by epoch
+metrics.json       scores of the best and the last epoch, baselines, skill, seconds, parameters
+predictions.csv    the test segment: truth, forecasts, baselines
+figures/           series.png, forecast.png, loss.png
+checkpoints/       best.ckpt, last.ckpt
+events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
 """
 
 import fcntl
