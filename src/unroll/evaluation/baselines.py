@@ -3,6 +3,8 @@
 Each forecasts the same targets as the model, from rows before the origin only. n windows, H steps.
 """
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,7 +73,7 @@ class LinearAutoregression:
             chunk = origins[begin : begin + CHUNK]
             targets = values[chunk[:, None] + np.arange(horizon), 0]
             rows = np.hstack([self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]])
-            factor = np.linalg.qr(np.vstack([factor, rows]), mode="r").astype(np.float64)
+            factor = cast(FloatArray, np.linalg.qr(np.vstack([factor, rows]), mode="r"))
         self.weights: FloatArray = np.linalg.lstsq(factor[:, :inputs], factor[:, inputs:], rcond=None)[0]
 
     def forecast(self, values: FloatArray, origins: Rows) -> FloatArray:
