@@ -1,7 +1,10 @@
 """Shared by all tests: composing configs, training in this process, running the command line in another."""
 
-import io
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers on two cores: more threads only get in the way
+
+import io
 import subprocess
 import sys
 from collections.abc import Callable

@@ -1,6 +1,8 @@
 """What TensorBoard shows of a run, asked of a real server over HTTP."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import urllib.request
 
 import pytest
 
+from conftest import ROOT
+
 
 @pytest.fixture
 def server(run_training, tmp_path):
@@ -18,12 +22,15 @@ def server(run_training, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path / "outputs"), "--port", str(port)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = ["make", "-o", f"{sys.prefix}/.core", "tensorboard", f"VENV={sys.prefix}"]
+    words += [f"LOGDIR={tmp_path / 'outputs'}", f"PORT={port}"]
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         yield results, f"http://127.0.0.1:{port}/data"
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # make and the server that it started
         process.wait()
 
 

@@ -22,6 +22,7 @@ from unroll.evaluation.report import print_table
 from unroll.runs.directory import RunDirectory
 
 SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
+DESCRIBED = ("_target_", "path", "date", "date_format", "separator", "decimal", "encoding", "unit", "fast_dev_run")
 
 
 def model_name(cfg: DictConfig) -> str:
@@ -77,16 +78,15 @@ def write_hparams(cfg: DictConfig, metrics: Mapping[str, Any], tensorboard: Summ
     """Write the config and the final scores to TensorBoard's HPARAMS tab."""
     flat: dict[str, Any] = {}
     for path, parent, key in leaves(cfg):
-        if path.partition(".")[0] in SWEPT and not path.endswith("_target_"):
+        if path.partition(".")[0] in SWEPT and key not in DESCRIBED and parent[key] is not None:
             value = parent[key]
-            flat[path] = value if isinstance(value, bool | int | float | str) else str(value).lower()
+            flat[path] = value if isinstance(value, bool | int | float | str) else str(value)
     flat |= {"model": metrics["model"], "data": metrics["data"]}
     final: dict[str, float] = {}
-    for segment in ("validation", "test"):
+    for segment, short in {"validation": "val", "test": "test"}.items():
         if segment in metrics:
             best = metrics[segment]["models"]["best"]
-            final |= {f"{segment}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
-    final["seconds/fit"] = metrics["seconds"]["fit"]
+            final |= {f"{short}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
     for name, value in final.items():
         tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
     writer = tensorboard._get_file_writer()

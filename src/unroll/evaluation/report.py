@@ -1,5 +1,6 @@
 """The scores as a table for people and as plain values for files."""
 
+import math
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -42,12 +43,14 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
         table.add_column(HEADINGS[name], justify="right")
     table.add_column("skill", justify="right")
     models, others = values["models"], values["baselines"]
-    for name, row in models.items():
-        style = "bold" if name == "best" else ""
-        cells = [show(row[metric]) for metric in METRICS]
-        table.add_row(labels[name], *cells, show(row["skill"], signed=True), style=style)
-    for name in sorted(others, key=lambda other: others[other]["rmse"]):
-        table.add_row(name, *[show(others[name][metric]) for metric in METRICS], "", style="dim")
+    ranked = sorted(others, key=lambda other: others[other]["rmse"])
+    rows = [*models.values(), *(others[name] for name in ranked)]
+    columns = [aligned([row[metric] for row in rows], ratio=metric in ("r2", "mase")) for metric in METRICS]
+    columns.append(["n/a" if row["skill"] is None else f"{row['skill']:+.3f}" for row in models.values()])
+    columns[-1] += [""] * len(ranked)
+    styles = ["bold" if name == "best" else "" for name in models] + ["dim"] * len(ranked)
+    for number, name in enumerate([*(labels[name] for name in models), *ranked]):
+        table.add_row(name, *(column[number] for column in columns), style=styles[number])
     console.print(Text(f"{title}; MAE and RMSE in {unit}" if unit else title), soft_wrap=True)
     console.print(table)
     best = values["best_baseline"]
@@ -61,10 +64,16 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
         )
 
 
-def show(value: float | None, *, signed: bool = False) -> str:
-    """A number with four significant digits, or n/a where it is undefined."""
-    if value is None:
-        return "n/a"
-    if signed:
-        return f"{value:+.3f}"
+def aligned(values: list[float | None], *, ratio: bool = False) -> list[str]:
+    """A column of numbers with the same decimals: four for ratios, else four digits of the smallest number."""
+    sizes = [abs(value) for value in values if value]
+    smallest, largest = (min(sizes), max(sizes)) if sizes else (1.0, 1.0)
+    if largest >= 1e9 or (smallest < 1e-5 and not ratio):
+        return ["n/a" if value is None else f"{value:.3e}" for value in values]
+    decimals = 4 if ratio else min(8, max(0, 3 - math.floor(math.log10(smallest))))
+    return ["n/a" if value is None else f"{value:,.{decimals}f}" for value in values]
+
+
+def show(value: float) -> str:
+    """One number with four significant digits."""
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
