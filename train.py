@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from unroll.cli import check_keys, one_line_errors
-from unroll.config import check_config
+from unroll.config import check_config, check_value
 from unroll.runs.directory import RunDirectory
 from unroll.runs.resume import continued_config
 
@@ -35,7 +35,11 @@ def run(cfg: DictConfig) -> float:
     assert isinstance(typed, list)
     overrides = [str(word) for word in typed]
     check_keys(cfg, dict(about.runtime.choices), overrides, CONFIG_DIR)
-    check_config(cfg if cfg.resume is None else continued_config(RunDirectory.open(Path(cfg.resume)), overrides))
+    check_value("resume", cfg.get("resume"))
+    if cfg.get("resume") is None:
+        check_config(cfg)
+    else:
+        check_config(continued_config(RunDirectory.open(Path(cfg.resume)), overrides), new=False)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported
 
     from unroll.train import train  # torch and lightning take seconds: a wrong config must not wait for them

@@ -1,6 +1,8 @@
 """The command line: fast answers, and one clear line for each mistake. Real processes."""
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +83,30 @@ MISTAKES = {
     "optimizer.lr=0": "optimizer.lr must be a number greater than 0",
     "optimizer._target_=os.system": "optimizer._target_=os.system is not allowed",
     "trainer.max_epochs=0": "trainer.max_epochs must be an integer of at least 1",
-    "trainer.devices=2": "trainer.devices must be an integer from 1 to 1",
+    "trainer.devices=2": "trainer.devices must be 1 (a run trains on one device)",
+    "trainer.limit_train_batches=0": "trainer.limit_train_batches must be an integer of at least 1",
+    "scheduler=null": "a group takes one of its options (scheduler=none for no scheduler)",
+    "~model.head": "model.head is missing",
+    "early_stopping=null": "early_stopping is missing",
+    "~optimizer._target_": "optimizer._target_ is missing",
+    "resume=[1]": "resume must be a text",
+    "resume=": "resume must be a text",
+    "+foo=3": "there is no key foo",
+    "+experiment=cinema_wek": "there is no such option (did you mean cinema_week?)",
+    "+model.bidirectional=true": "model.bidirectional: nothing in this model reads it",
+    "+early_stopping.foo=1": "there is no key early_stopping.foo",
+    "scheduler=plateau scheduler.monitor=val_loss": "scheduler.monitor must be one of val/loss, train/loss",
+    "scheduler=plateau scheduler.interval=step": "val/loss is known at the end of an epoch only",
+    "scheduler=plateau ~scheduler.monitor": "scheduler.monitor is missing",
+    "scheduler=plateau scheduler.patience=abc": "scheduler.patience must be an integer of at least 0",
+    "scheduler=step scheduler.step_size=0": "scheduler.step_size must be an integer of at least 1",
+    "scheduler=cosine scheduler.frequency=0": "scheduler.frequency must be an integer of at least 1",
+    "model.head_sizes=16,8": "write 'KEY=[16,8]' for a list, or add -m to sweep",
+    "data.path=~/x.csv": "quote a value with blanks",
+    "data=csv data.path=/dev/null": "this file is no regular file",
+    "data=csv data.path=conf data.covariates=price": "a list of column names, such as [] or [price]",
+    "model=": "model=: there is no such option; choose from: gru, lstm, rnn",
+    "output_dir=/dev/null/outputs": "no run directory can be made here",
     "resume=conf": "conf holds no run",
     "resume=missing": "missing does not exist",
     "data.step=${nowhere}": "data.step: cannot be resolved: Interpolation key 'nowhere' not found",
@@ -90,7 +115,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES, ids=lambda words: words.replace(" ", ","))
 def test_a_mistake_gets_one_clear_line(words, command, tmp_path):
-    done = command(*words.split())
+    done = command(*words.split(), output_dir="output_dir" not in words)
     assert done.returncode == 1
     assert done.stdout == ""
     assert MISTAKES[words] in done.stderr
@@ -102,18 +127,24 @@ def test_a_mistake_gets_one_clear_line(words, command, tmp_path):
 LATE_MISTAKES = {  # these need torch or the data to be seen
     "+data.foo=1": "unexpected keyword argument 'foo'",
     "+model.backbone.foo=1": "model.backbone.foo: GRU has no such argument",
-    "+trainer.foo=1": "lightning.Trainer refuses its arguments",
+    "+trainer.max_epoch=1": "lightning.Trainer has no such argument (did you mean max_epochs?)",
     "model.backbone._target_=unroll.models.backbones.gru.GRUU": "defines no class GRUU (did you mean GRU?)",
     "model.backbone._target_=unroll.train.sys": "defines no class sys",
     "data.window_size=900": "the train segment needs at least window_size + horizon = 900 + 1 rows",
     "data.amplitude=0 data.noise=0": "is constant",
-    "output_dir=/dev/null/outputs": "no run directory can be made here",
+    "scheduler=plateau data.validation=0.0001": "leaves no validation rows",
+    "+trainer.logger=true": "trainer.logger is set by this program",
+    "+optimizer.params=3": "optimizer.params comes from the program",
+    "data.seasonal_period=900": "is not shorter than the 700 rows of the training segment",
+    "data.noise=1e300": "which cannot be squared",
+    "data.amplitude=1e39 data.transform=none": "too large for the network",
+    "data.points=100000000000": "not enough memory",
 }
 
 
 @pytest.mark.parametrize("words", LATE_MISTAKES, ids=lambda words: words.replace(" ", ","))
 def test_a_mistake_seen_late_leaves_nothing_behind(words, command, tmp_path):
-    done = command(*words.split(), output_dir="output_dir" not in words)
+    done = command(*words.split())
     assert done.returncode == 1
     assert LATE_MISTAKES[words] in done.stderr
     assert done.stderr.count("\n") == 1
@@ -216,9 +247,11 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(sign, code, tmp_pa
 def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path, command):
     process = start(tmp_path)
     (run,) = (tmp_path / "outputs").iterdir()
-    done = command(f"resume={run}", output_dir=False)
+    config = (run / "config.yaml").read_bytes()
+    done = command(f"resume={run}", "trainer.max_epochs=7", output_dir=False)
     process.kill()
     process.communicate()
+    assert (run / "config.yaml").read_bytes() == config
     assert done.returncode == 1
     assert "is being trained by another process" in done.stderr
 
@@ -238,6 +271,58 @@ def test_resume_changes_the_trainer_only(tmp_path, run_training, command):
     assert done.returncode == 1
     assert "last.ckpt is no checkpoint that can be read safely" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_complete_run_is_left_alone_where_it_cannot_be_continued(run_training, command):
+    run = run_training("trainer.max_epochs=3", "scheduler=cosine").run.path
+    inside = run_training("trainer.max_epochs=3", "trainer.max_steps=30").run.path
+    for folder, words, message in [
+        (run, "trainer.max_epochs=2", "has trained 3 epochs already: ask for more"),
+        (run, "trainer.max_epochs=6", "scheduler.T_max=3 is tied to trainer.max_epochs"),
+        (inside, "trainer.max_steps=60", "ended inside epoch 2"),
+    ]:
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        done = command(f"resume={folder}", words, output_dir=False)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_reader_that_leaves_does_not_cost_the_training(tmp_path):
+    words = [sys.executable, str(ROOT / "train.py"), "trainer.max_epochs=30", f"output_dir={tmp_path / 'outputs'}"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.stdout.close()  # as `| head -1` does
+        assert process.wait(timeout=120) == 0
+    (run,) = (tmp_path / "outputs").iterdir()
+    assert yaml.safe_load((run / "run.json").read_text())["status"] == "complete"
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path):
+    """On a real pseudo-terminal: one bar that is gone at the end, and a table that fits 80 columns."""
+    words = [sys.executable, str(ROOT / "train.py"), "trainer.max_epochs=60", f"output_dir={tmp_path / 'outputs'}"]
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(words, cwd=ROOT, stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                part = os.read(leader, 4096)
+            except OSError:  # the terminal was closed
+                break
+            if not part:
+                break
+            shown += part
+        assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "epoch 30/60" in text or "epoch 29/60" in text or "epoch 31/60" in text
+    assert "left" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert "linear autoregression" in plain
+    assert "…" not in plain.partition("test segment")[2]
 
 
 def test_a_multirun_goes_on_after_a_failed_job(command, tmp_path):

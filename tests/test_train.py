@@ -172,6 +172,7 @@ def test_a_seed_repeats_exactly_in_another_process(run_training, command, tmp_pa
         ("scheduler=plateau", "scheduler.patience=0"),
         ("scheduler=step", "scheduler.step_size=2", "model=lstm"),
         ("scheduler=cosine", "scheduler.interval=step", "scheduler.T_max=50", "model=rnn", "data.horizon=2"),
+        ("+trainer.accumulate_grad_batches=3", "scheduler=plateau", "scheduler.frequency=2"),
         ("data.validation=0",),
         ("data.validation=0", "scheduler=plateau", "scheduler.monitor=train/loss"),
         ("data.shuffle=false", "early_stopping.patience=1", "optimizer.lr=0.05"),
@@ -261,6 +262,64 @@ def test_a_clean_sine_is_no_division_by_nothing(run_training):
     result = run_training("data.noise=0", "trainer.max_epochs=2", output=output)
     assert result.metrics["test"]["models"]["best"]["skill"] is None
     assert "linear autoregression is exact here" in output.getvalue()
+
+
+def test_epochs_without_validation_have_no_validation_loss(run_training):
+    result = run_training("+trainer.check_val_every_n_epoch=3", "trainer.max_epochs=7", "early_stopping.patience=4")
+    losses = pd.read_csv(result.run.history)["val_loss"]
+    assert losses.notna().tolist() == [False, False, True, False, False, True, False]
+    assert result.metrics["epochs"]["best"] in (3, 6)
+    assert result.metrics["epochs"]["trained"] == 7  # patience counts validations
+
+
+def test_other_precisions_are_evaluated_too(run_training):
+    result = run_training("+trainer.precision=64-true", "trainer.max_epochs=2")
+    assert math.isfinite(result.metrics["test"]["models"]["best"]["rmse"])
+
+
+def test_a_run_needs_its_data_file_no_more(run_training, tmp_path, data_overrides):
+    overrides = data_overrides("csv")
+    first = run_training(*overrides, "trainer.max_epochs=1")
+    (tmp_path / "series.csv").unlink()
+    again = run_training(f"resume={first.run.path}", "trainer.max_epochs=2")
+    assert again.metrics["epochs"]["trained"] == 2
+
+
+def test_the_score_of_a_search_does_not_depend_on_the_transform(run_training):
+    for transform in ("standard", "minmax"):
+        result = run_training(f"data.transform={transform}", "trainer.max_epochs=2")
+        assert result.score == result.metrics["validation"]["models"]["best"]["rmse"]
+
+
+def test_weights_that_blow_up_in_the_last_step_fail_the_run(run_training, tmp_path):
+    overrides = ["data.validation=0", "data.batch_size=10000", "model.head_sizes=[8]", "trainer.max_epochs=1"]
+    with pytest.raises(RunError, match="forecast numbers that are not finite"):
+        run_training(*overrides, "optimizer=sgd", "optimizer.lr=1e38")
+    (run,) = (tmp_path / "outputs").iterdir()
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert not (run / "predictions.csv").exists()
+
+
+def test_a_file_that_is_replaced_is_never_followed(run_training, tmp_path):
+    """A hostile run directory must not make a continued run write elsewhere, or read the environment."""
+    run = run_training("trainer.max_epochs=1").run
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for path in (run.predictions, run.metrics, run.history, run.figures / "loss.png", run.best_checkpoint):
+        path.unlink()
+        path.symlink_to(victim)
+    run_training(f"resume={run.path}", "trainer.max_epochs=2")
+    assert victim.read_text() == "precious"
+    run.config.write_text(run.config.read_text() + "note: ${oc.env:HOME}\n")
+    with pytest.raises(RunError, match="it holds an interpolation"):
+        run_training(f"resume={run.path}", "trainer.max_epochs=3")
+    run.config.write_text(run.config.read_text().replace("note: ${oc.env:HOME}\n", ""))
+    torch.save({"state_dict": {}}, run.last_checkpoint)
+    with pytest.raises(RunError, match="it holds no epoch, unroll"):
+        run_training(f"resume={run.path}", "trainer.max_epochs=3")
+    run.state.write_text("{}")
+    with pytest.raises(RunError, match=r"run\.json is damaged: it holds no status"):
+        run_training(f"resume={run.path}", "trainer.max_epochs=3")
 
 
 def test_a_loss_that_becomes_nan_fails_the_run_and_names_the_epoch(run_training, tmp_path):

@@ -12,10 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from unroll.config import known_keys
 from unroll.errors import ConfigError, UnrollError, nearest
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
+BAD_GROUP = "Config group override must be a string or a list"
+SHOWN = "shown_by_unroll"
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
@@ -35,13 +39,22 @@ def one_line_errors(config_dir: Path, *, in_sweep: bool = False) -> Iterator[Non
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (UnrollError, HydraException, OmegaConfBaseException, OSError) as error:
-        if SHOW_ALL:
+    except Exception as error:
+        if SHOW_ALL or not _is_users(error):
             raise
-        sys.stderr.write(f"error: {explain(error, config_dir)}\n")
+        if not hasattr(error, SHOWN):
+            sys.stderr.write(f"error: {explain(error, config_dir)}\n")
         if in_sweep:
+            setattr(error, SHOWN, True)  # Hydra raises the first one again at the end
             raise
         sys.exit(1)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether an error comes of what the user gave. Any other is a fault of the program, and shows its traceback."""
+    if isinstance(error, UnrollError | HydraException | OmegaConfBaseException | OSError | MemoryError | YAMLError):
+        return True
+    return any(words in str(error) for words in (*OUT_OF_MEMORY, BAD_GROUP))
 
 
 def explain(error: Exception, config_dir: Path) -> str:
@@ -50,7 +63,18 @@ def explain(error: Exception, config_dir: Path) -> str:
         return f"{error.filename}: {error.strerror}"
     message = " ".join(str(error).split())
     if isinstance(error, OverrideParseException):
-        return f"cannot read the override {error.override!r}: write KEY=VALUE, and quote lists: 'KEY=[16,8]'"
+        return (
+            f"cannot read the override {error.override!r}: write KEY=VALUE; quote lists, 'KEY=[16,8]', and quote a "
+            "value with blanks or marks such as ~ ; , = twice: \"KEY='a b.csv'\""
+        )
+    if "Ambiguous value for argument" in message:
+        return f"{message.split(chr(39))[1]}: write 'KEY=[16,8]' for a list, or add -m to sweep over several values"
+    if BAD_GROUP in message:
+        return "a group takes one of its options (scheduler=none for no scheduler); --help lists them"
+    if any(words in message for words in OUT_OF_MEMORY):
+        return f"not enough memory ({message[:120]}): lower data.window_size, data.batch_size or model.hidden_size"
+    if isinstance(error, YAMLError):
+        return f"a config file is no YAML: {message}"
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
     if isinstance(error, ConfigCompositionException):
@@ -93,7 +117,7 @@ def _explain_key(key: str, config_dir: Path) -> str:
     """An override of a key, or of a group, that does not exist."""
     groups = _groups(config_dir)
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and _is_option(word, config_dir)]
-    known = [*known_keys(_compose(chosen, config_dir)), *groups]
+    known = list(dict.fromkeys([*known_keys(_compose(chosen, config_dir)), *groups]))
     siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
     hint = nearest(key, siblings) or nearest(key, known)
     if not hint and siblings:
@@ -103,7 +127,7 @@ def _explain_key(key: str, config_dir: Path) -> str:
 
 def _explain_option(error: MissingConfigException) -> str:
     """A group's option that does not exist."""
-    missing = re.search(r"Could not find '([^']+)/([^'/]+)'", str(error))
+    missing = re.search(r"Could not find '([^']+)/([^'/]*)'", str(error))
     if not missing:
         return " ".join(str(error).split())
     group, option = missing.groups()

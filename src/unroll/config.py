@@ -62,6 +62,11 @@ def choice(*options: str) -> Rule:
     return rule
 
 
+def only(right: object, words: str) -> Rule:
+    """One value."""
+    return lambda value: None if value == right and type(value) is type(right) else words
+
+
 def boolean(value: object) -> str | None:
     """True or false."""
     return None if isinstance(value, bool) else "true or false"
@@ -102,12 +107,12 @@ def either(*rules: Rule) -> Rule:
     return either_rule
 
 
-def list_of(rule: Rule, name: str) -> Rule:
+def list_of(rule: Rule, name: str, example: str) -> Rule:
     """A list whose every element follows the rule."""
 
     def list_rule(value: object) -> str | None:
         fits = isinstance(value, list | tuple) and all(rule(element) is None for element in value)
-        return None if fits else f"a list of {name}, such as [] or [16,8]"
+        return None if fits else f"a list of {name}, such as [] or {example}"
 
     return list_rule
 
@@ -117,10 +122,18 @@ def _part(value: object) -> str | None:
     return None if fits else "a fraction from 0 up to 1, or a count of rows as an integer"
 
 
+TOP_KEYS = (
+    *("data", "model", "optimizer", "scheduler", "trainer", "early_stopping"),
+    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume"),
+)
+SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
+TARGETS = ("data", "model.backbone", "model.head", "optimizer")
+MODEL_KEYS = ("backbone", "head", "dropout", "input_layout", "loss")  # what the forecaster itself reads
+
 RULES: dict[str, Rule] = {
     # the run
     "seed": integer(0, 2**32 - 1),
-    "threads": integer(1),
+    "threads": integer(1, 1024),
     "output_dir": text,
     "checkpoint_seconds": number(0),
     "resume": optional(text),
@@ -144,14 +157,14 @@ RULES: dict[str, Rule] = {
     "amplitude": number(),
     "phase": number(),
     "noise": number(0),
-    "frequency": number(),
+    "data.frequency": number(),
     "slope": number(),
     "days": integer(14, 36_525),  # a hundred years
     "path": optional(text),
     "target": optional(text),
     "date": optional(text),
     "date_format": optional(text),
-    "covariates": list_of(text, "column names"),
+    "covariates": list_of(text, "column names", "[price]"),
     "separator": character,
     "decimal": text,
     "encoding": text,
@@ -160,27 +173,36 @@ RULES: dict[str, Rule] = {
     "film_code": optional(code),
     # model
     "hidden_size": integer(1),
-    "num_layers": integer(1),
+    "num_layers": integer(1, 1000),
     "dropout": number(0, below=1),
-    "head_sizes": list_of(integer(1), "positive integers"),
-    "sizes": list_of(integer(1), "positive integers"),
+    "head_sizes": list_of(integer(1), "positive integers", "[16,8]"),
+    "sizes": list_of(integer(1), "positive integers", "[16,8]"),
     "input_layout": choice("sequence", "features"),
     "loss": choice("mse", "mae", "huber"),
     # optimizer and scheduler (torch checks what is its own)
     "lr": number(above=0),
     "weight_decay": number(0),
     "interval": choice("epoch", "step"),
-    "monitor": text,
+    "monitor": choice("val/loss", "train/loss"),
+    "scheduler.frequency": integer(1),
+    "scheduler.patience": integer(0),
+    "factor": number(above=0, below=1),
+    "step_size": integer(1),
+    "gamma": number(above=0),
+    "T_max": integer(1),
+    "eta_min": number(0),
+    "momentum": number(0),
     # trainer (lightning checks what is its own)
     "accelerator": choice("auto", "cpu", "gpu", "cuda", "mps"),
-    "devices": integer(1, 1),
+    "devices": only(1, "1 (a run trains on one device)"),
+    "accumulate_grad_batches": integer(1),
     "max_epochs": integer(1),
-    "max_steps": either(integer(1), integer(-1, -1)),
+    "max_steps": either(integer(1), only(-1, "-1 (no limit)")),
     "gradient_clip_val": optional(number(0)),
     "gradient_clip_algorithm": choice("norm", "value"),
     "fast_dev_run": boolean,
     "deterministic": either(boolean, choice("warn")),
-    "limit_train_batches": optional(either(integer(1), number(above=0, below=1), number(1, below=1.0000001))),
+    "limit_train_batches": optional(either(integer(1), number(above=0, below=1), only(1.0, "1.0"))),
 }
 """By key name, or by dotted key where a name alone would be ambiguous."""
 
@@ -211,14 +233,18 @@ def leaves(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig,
             yield path, cfg, key
 
 
-def check_config(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig, *, new: bool = True) -> None:
     """Check every value of a composed config.
+
+    Args:
+        cfg: composed from conf/train.yaml, or read from a run directory.
+        new: False for the resolved config of an earlier run, which needs its data file no more.
 
     Raises:
         ConfigError: names the first key that is missing, unresolvable or out of its rule, and what would be
             right.
     """
-    _check_file(cfg)
+    _check_sections(cfg)
     for path, parent, key in leaves(cfg):
         if OmegaConf.is_missing(parent, key):
             raise ConfigError(f"{path} is not set: give {path}=... on the command line")
@@ -229,9 +255,23 @@ def check_config(cfg: DictConfig) -> None:
             raise ConfigError(f"{path}: cannot be resolved: {first_line}") from error
         if key == "_target_":
             check_target(value, path)
-        elif not OmegaConf.is_interpolation(parent, key):  # checked where it points
+        else:
             check_value(path, list(value) if isinstance(value, ListConfig) else value)
+    if new:
+        _check_use(cfg)
+        _check_places(cfg)
     _check_combinations(cfg)
+
+
+def _check_sections(cfg: DictConfig) -> None:
+    """Every part of a config must be there, and say what it is."""
+    for path in SECTIONS:
+        section = OmegaConf.select(cfg, path)
+        if not isinstance(section, DictConfig):
+            raise ConfigError(f"{path} is missing or no mapping: choose one of its options, or leave the default")
+    for path in (*TARGETS, *(["scheduler"] if cfg.get("scheduler") is not None else [])):
+        if "_target_" not in (OmegaConf.select(cfg, path) or ()):
+            raise ConfigError(f"{path}._target_ is missing: it must name the class to build")
 
 
 def _check_combinations(cfg: DictConfig) -> None:
@@ -246,6 +286,13 @@ def _check_combinations(cfg: DictConfig) -> None:
     if data.test == 0:
         raise ConfigError("data.test=0: a run needs a test segment; give a fraction or a count of rows")
     monitor = scheduler and scheduler.get("monitor")
+    if scheduler and str(scheduler._target_).endswith("ReduceLROnPlateau") and not monitor:
+        raise ConfigError("scheduler.monitor is missing: ReduceLROnPlateau needs val/loss or train/loss")
+    if monitor and scheduler.get("interval") == "step":
+        raise ConfigError(
+            f"scheduler.interval=step: {monitor} is known at the end of an epoch only: use interval=epoch, or a "
+            "scheduler that monitors nothing"
+        )
     if data.validation == 0 and monitor and str(monitor).startswith("val/"):
         raise ConfigError(
             f"scheduler.monitor={monitor} needs a validation segment: set data.validation, "
@@ -253,15 +300,36 @@ def _check_combinations(cfg: DictConfig) -> None:
         )
 
 
-def _check_file(cfg: DictConfig) -> None:
-    if OmegaConf.is_missing(cfg.data, "path"):
-        raise ConfigError("data.path is not set: give data.path=FILE.csv")
+def _check_use(cfg: DictConfig) -> None:
+    """Keys that `+KEY=VALUE` added and that nothing would read."""
+    for group, known in {"": TOP_KEYS, "early_stopping": ("patience", "min_delta")}.items():
+        for key in map(str, cfg[group] if group else cfg):
+            if key not in known:
+                hint = (
+                    "; the first line of an experiment file must be: # @package _global_" if key == "experiment" else ""
+                )
+                raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{hint or nearest(key, known)}")
+    raw = OmegaConf.to_yaml(cfg, resolve=False)
+    for key in map(str, cfg.model):
+        if key not in MODEL_KEYS and f"${{model.{key}}}" not in raw:
+            raise ConfigError(f"model.{key}: nothing in this model reads it{nearest(key, map(str, cfg.model))}")
+
+
+def _check_places(cfg: DictConfig) -> None:
+    """The data file must be there, and the folder of the runs must be one that can be written."""
     path = cfg.data.get("path")
-    if isinstance(path, str):
+    if path is not None:
         found = Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for an unknown ~user
         if not found.is_file():
-            kind = "is a directory, not a file" if found.is_dir() else "does not exist"
+            kind = "is a directory" if found.is_dir() else "is no regular file" if found.exists() else "does not exist"
             raise ConfigError(f"data.path={path}: this file {kind} (looked from {Path.cwd()})")
+    folder = Path(cfg.output_dir).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigError(
+            f"output_dir={cfg.output_dir}: no run directory can be made here ({folder} cannot be written to)"
+        )
 
 
 def known_keys(cfg: DictConfig) -> list[str]:

@@ -22,5 +22,5 @@ class RunError(UnrollError):
 
 def nearest(word: str, options: Iterable[str]) -> str:
     """A hint at the option most like a mistyped word, or nothing where none is like it."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, [option for option in options if option != word], n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""

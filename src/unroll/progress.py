@@ -1,12 +1,14 @@
 """Progress of a training: a bar with the time left on a terminal, a few quiet lines in a log file."""
 
 import time
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINES = 10  # in a log file, over all epochs
 SECONDS = 30.0  # at the latest after so long, another line
+BAR_SECONDS = 0.5  # between moves of the bar within an epoch
 
 
 class EpochProgress:
@@ -25,7 +27,7 @@ class EpochProgress:
         self.task = TaskID(0)
         if console.is_terminal:
             columns = (
-                *(TextColumn("epoch {task.completed}/{task.total}"), BarColumn(bar_width=24)),
+                *(TextColumn("epoch {task.completed:.0f}/{task.total}"), BarColumn(bar_width=24)),
                 *(TextColumn("{task.description}"), TimeElapsedColumn()),
                 *(TextColumn("at most"), TimeRemainingColumn(compact=True), TextColumn("left")),
             )
@@ -37,16 +39,41 @@ class EpochProgress:
         """Show that an epoch (from 1) has ended."""
         if self.bar:
             self.bar.update(self.task, completed=epoch, description=losses)
+            self.said = time.monotonic()
             return
         now = time.monotonic()
         step = max(1, self.epochs // LINES)
         if epoch == self.first + 1 or epoch % step == 0 or epoch == self.epochs or now - self.said > SECONDS:
             left = (now - self.begun) / (epoch - self.first) * (self.epochs - epoch)
-            self.console.print(f"epoch {epoch}/{self.epochs}  {losses}  at most {left:.0f} s left", soft_wrap=True)
+            self.console.print(f"epoch {epoch}/{self.epochs}  {losses}  at most {clock(left)} left", soft_wrap=True)
             self.said = now
+
+    def within(self, done: int, fraction: float) -> None:
+        """Show how far an epoch is that takes longer than a moment.
+
+        Args:
+            done: epochs before it.
+            fraction: of its batches.
+        """
+        now = time.monotonic()
+        if now - self.said < (BAR_SECONDS if self.bar else SECONDS):
+            return
+        self.said = now
+        if self.bar:
+            self.bar.update(self.task, completed=done + fraction)
+            return
+        left = (now - self.begun) / (done + fraction - self.first) * (self.epochs - done - fraction)
+        self.console.print(
+            f"epoch {done + 1}/{self.epochs}  {fraction:.0%}  at most {clock(left)} left", soft_wrap=True
+        )
 
     def stop(self) -> None:
         """Remove the bar."""
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+
+def clock(seconds: float) -> str:
+    """Seconds, or hours, minutes and seconds where there are many."""
+    return f"{seconds:.0f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))

@@ -1,7 +1,6 @@
 """What a training leaves behind as it goes: history, TensorBoard curves, best and last checkpoint, progress."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from unroll.errors import RunError
 from unroll.progress import EpochProgress
-from unroll.runs.directory import RunDirectory
+from unroll.runs.directory import RunDirectory, replace_file
 
 
 class Recorder(Checkpoint):
@@ -30,8 +29,8 @@ class Recorder(Checkpoint):
         tensorboard: for the curves.
         console: for progress.
         save_seconds: between checkpoints on disk; a killed run trains at most so long again.
-        patience: stop after so many epochs without a better validation loss; None: never. (Lightning's own
-            EarlyStopping takes its patience from the checkpoint, so that a continued run could not raise it.)
+        patience: stop after so many validations (one an epoch) without a better loss; None: never. (Lightning's
+            own EarlyStopping takes its patience from the checkpoint, so that a continued run could not raise it.)
         min_delta: what counts as better.
     """
 
@@ -56,6 +55,7 @@ class Recorder(Checkpoint):
         self.reference, self.waited = float("inf"), 0
         self.progress: EpochProgress | None = None
         self.saved = self.epoch_begun = 0.0
+        self.validated = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start to show progress; a run that had stopped early stays stopped."""
@@ -74,12 +74,28 @@ class Recorder(Checkpoint):
             for count in counts:
                 count.ready += 1
         self.epoch_begun = time.monotonic()
+        self.validated = False
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show how far a long epoch is."""
+        assert self.progress
+        self.progress.within(trainer.current_epoch, (batch_idx + 1) / trainer.num_training_batches)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Only now is the validation loss that of these weights."""
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the epoch, keep its weights where they are the best."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        row = {"epoch": epoch, "train_loss": logged["train/loss"], "val_loss": logged.get("val/loss")}
+        row = {
+            "epoch": epoch,
+            "train_loss": logged["train/loss"],
+            "val_loss": logged.get("val/loss") if self.validated else None,
+        }
         self.history.append(row | {"lr": logged["lr"], "seconds": time.monotonic() - self.epoch_begun})
         if row["val_loss"] is not None and row["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["val_loss"], epoch
@@ -121,14 +137,15 @@ class Recorder(Checkpoint):
         """Write best.ckpt, last.ckpt and history.csv, each in one piece."""
         weights = self.best_weights or trainer.lightning_module.state_dict()
         best = {"state_dict": dict(weights), "epoch": self.best_epoch or len(self.history), "unroll": self.about}
-        _replace(self.run.best_checkpoint, lambda path: torch.save(best, path))
-        _replace(self.run.last_checkpoint, lambda path: trainer.save_checkpoint(path))
+        replace_file(self.run.best_checkpoint, lambda path: torch.save(best, path))
+        replace_file(self.run.last_checkpoint, lambda path: trainer.save_checkpoint(path))
         self._write_history()
         self.saved = time.monotonic()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """What is needed to rebuild the network goes with its weights."""
-        checkpoint["unroll"] = self.about
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        checkpoint["unroll"] = self.about | {"inside_epoch": 0 < done < trainer.num_training_batches}
 
     def state_dict(self) -> dict[str, Any]:
         """What a continued run needs to know of the epochs before."""
@@ -144,7 +161,7 @@ class Recorder(Checkpoint):
 
     def _write_history(self) -> None:
         if self.history:
-            _replace(self.run.history, lambda path: pd.DataFrame(self.history).to_csv(path, index=False))
+            replace_file(self.run.history, lambda path: pd.DataFrame(self.history).to_csv(path, index=False))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -159,13 +176,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not exist: the run wrote no checkpoint yet, or it was removed") from error
     except Exception as error:  # zip, pickle and torch each raise their own for a damaged file
         raise RunError(f"{path} is no checkpoint that can be read safely: it is damaged or holds objects") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise RunError(f"{path} is no checkpoint: it holds no state_dict")
+    missing = [key for key in ("state_dict", "epoch", "unroll") if key not in (checkpoint or ())]
+    if not isinstance(checkpoint, dict) or missing:
+        raise RunError(f"{path} is no checkpoint of a run: it holds no {', '.join(missing)}")
     return checkpoint
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file in one piece: a reader, or a killed run, never sees half of it."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)

@@ -1,5 +1,6 @@
 """What a finished training writes: scores, predictions, figures, TensorBoard's HPARAMS and images."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +20,10 @@ from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.figures import DPI, ahead, draw_forecast, draw_losses, draw_series
 from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table
-from unroll.runs.directory import RunDirectory
+from unroll.runs.directory import RunDirectory, replace_file
 
 SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
+HPARAMS_SUFFIX = ".hparams"
 DESCRIBED = ("_target_", "path", "date", "date_format", "separator", "decimal", "encoding", "unit", "fast_dev_run")
 
 
@@ -35,9 +37,10 @@ def essentials(cfg: DictConfig) -> str:
     model, data = cfg.model, cfg.data
     head = f", head {'-'.join(map(str, model.head_sizes))}" if model.head_sizes else ""
     layout = "" if model.input_layout == "sequence" else f", layout {model.input_layout}"
+    layers = f", layers {model.num_layers}" if "num_layers" in model else ""  # a backbone need not have any
     return (
-        f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}, layers "
-        f"{model.num_layers}, dropout {model.dropout:g}{head}{layout}, transform {data.transform}, seed {cfg.seed}"
+        f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}{layers}, "
+        f"dropout {model.dropout:g}{head}{layout}, transform {data.transform}, seed {cfg.seed}"
     )
 
 
@@ -62,20 +65,26 @@ def write_figures(
     """Draw the three figures to the run directory and to TensorBoard."""
     series, subtitle, name = datamodule.series, essentials(cfg), model_name(cfg)
     figures: dict[str, Figure] = {
-        "series": draw_series(series, datamodule.segments, subtitle=subtitle),
-        "forecast": draw_forecast(series, test, label=name, subtitle=subtitle),
+        "series": draw_series(datamodule, subtitle=subtitle),
+        "forecast": draw_forecast(datamodule, test, label=name, subtitle=subtitle),
         "loss": draw_losses(
             history, best_epoch, loss=cfg.model.loss.upper(), title=f"{name} on {series.title}", subtitle=subtitle
         ),
     }
     for key, figure in figures.items():
         path: Path = run.figures / f"{key}.png"
-        figure.savefig(path, dpi=DPI)
+        replace_file(path, functools.partial(figure.savefig, dpi=DPI))
         tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
 
 
-def write_hparams(cfg: DictConfig, metrics: Mapping[str, Any], tensorboard: SummaryWriter) -> None:
-    """Write the config and the final scores to TensorBoard's HPARAMS tab."""
+def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]) -> None:
+    """Write the config and the final scores to TensorBoard's HPARAMS tab.
+
+    They have an event file of their own: TensorBoard believes the first that it finds, so the file of an earlier part
+    of a continued run is removed.
+    """
+    for earlier in run.path.glob(f"events.out.tfevents.*{HPARAMS_SUFFIX}"):
+        earlier.unlink()
     flat: dict[str, Any] = {}
     for path, parent, key in leaves(cfg):
         if path.partition(".")[0] in SWEPT and key not in DESCRIBED and parent[key] is not None:
@@ -87,11 +96,11 @@ def write_hparams(cfg: DictConfig, metrics: Mapping[str, Any], tensorboard: Summ
         if segment in metrics:
             best = metrics[segment]["models"]["best"]
             final |= {f"{short}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
-    for name, value in final.items():
-        tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
-    writer = tensorboard._get_file_writer()
-    for summary in hparams(flat, final):
-        writer.add_summary(summary)
+    with SummaryWriter(str(run.path), filename_suffix=HPARAMS_SUFFIX) as tensorboard:
+        for name, value in final.items():
+            tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
+        for summary in hparams(flat, final):
+            tensorboard._get_file_writer().add_summary(summary)
 
 
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
@@ -99,9 +108,9 @@ def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console
     test, epochs, model = metrics["test"], metrics["epochs"], metrics["model"]
     labels = {"best": f"{model}, best epoch {epochs['best']}", "last": f"{model}, last epoch {epochs['trained']}"}
     if epochs["best"] == epochs["trained"]:
-        labels["best"] = f"{model}, epoch {epochs['best']} (best and last)"
+        labels["best"] = f"{model}, epoch {epochs['best']} (best = last)"
         test = test | {"models": {"best": test["models"]["best"]}}
-    if not metrics["windows"]["validation"]:
+    if metrics["loss"]["val_best"] is None:
         labels["best"] = f"{model}, last epoch {epochs['trained']} (no validation)"
     title = f"{metrics['data']}: test segment, {test['windows']} windows, {ahead(metrics['horizon'])}"
     if metrics["fast_dev_run"]:

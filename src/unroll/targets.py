@@ -74,11 +74,12 @@ def build(config: Mapping[str, Any], expected: type[T], key: str, **arguments: A
     Raises:
         ConfigError: where the target is not allowed, a key is not one of its arguments, or it refuses a value.
     """
-    if "_target_" not in config:
-        raise ConfigError(f"{key} has no _target_: it must name the class to build")
     target = locate(config["_target_"], key)
     if not issubclass(target, expected):
         raise ConfigError(f"{key}._target_={config['_target_']} is no {expected.__name__}")
+    given = [name for name in arguments if name in config]
+    if given:
+        raise ConfigError(f"{key}.{given[0]} comes from the program: remove it")
     arguments = {name: value for name, value in config.items() if name != "_target_"} | arguments
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -1,9 +1,12 @@
 """Train a forecaster: read from `train` downwards."""
 
+import inspect
 import logging
+import os
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,17 +25,23 @@ from torch.utils.tensorboard import SummaryWriter
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
-from unroll.errors import ConfigError
+from unroll.errors import ConfigError, RunError, nearest
 from unroll.evaluation.evaluate import evaluate, predictions
 from unroll.evaluation.report import as_values
 from unroll.models.forecaster import Forecaster
 from unroll.models.network import build_network
 from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, write_figures, write_hparams
-from unroll.runs.directory import RunDirectory, read_json, write_json
-from unroll.runs.resume import continued_config
+from unroll.runs.directory import TERMINATED, RunDirectory, read_json, replace_file, write_json
+from unroll.runs.resume import check_continuation, continued_config
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
+
+OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
+OWN_TRAINER_KEYS = (
+    *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "enable_progress_bar"),
+    *("enable_model_summary", "num_sanity_val_steps", "log_every_n_steps"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,14 @@ class Result:
 
     @property
     def score(self) -> float:
-        """The lowest validation loss, or without validation the last training loss: for searches to minimise."""
-        loss = self.metrics["loss"]
-        return float(loss["train_last"] if loss["val_best"] is None else loss["val_best"])
+        """What a search minimises: the validation RMSE of the best epoch, in the series' units.
+
+        Not the validation loss, which changes with the transform and the kind of loss. Without a validation segment,
+        the last training loss.
+        """
+        if "validation" in self.metrics:
+            return float(self.metrics["validation"]["models"]["best"]["rmse"])
+        return float(self.metrics["loss"]["train_last"])
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
@@ -62,39 +76,78 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     Raises:
         ConfigError, DataError, RunError: a mistake that the user can mend, in one line.
     """
-    console = console or Console()
-    _calm_libraries()
+    console = console or PatientConsole()
     begun = time.monotonic()
+    _calm_libraries()
+    if cfg.resume:
+        run = RunDirectory.open(Path(cfg.resume))
+        with run.locked():
+            return _continue(run, overrides, console, begun)
+    datamodule, forecaster = _prepare(cfg)
+    run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
+    with run.locked():
+        if cfg.data.get("path"):
+            cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+        return _train(cfg, run, datamodule, forecaster, None, overrides, console, begun)
 
-    run = RunDirectory.open(Path(cfg.resume)) if cfg.resume else None
-    if run:
-        cfg = continued_config(run, overrides)
-    if run and run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
+
+def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, begun: float) -> Result:
+    """Train an earlier run further, or show it where there is nothing left to do."""
+    cfg = continued_config(run, overrides)
+    if run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
         console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
         metrics = read_json(run.metrics)
+        if "test" not in metrics:
+            raise RunError(f"{run.metrics} is damaged: it holds no test scores")
         print_result(run, metrics, console)
         return Result(run, metrics)
+    never_saved = run.read_state()["status"] != "complete" and not run.last_checkpoint.exists()
+    checkpoint = None if never_saved else load_checkpoint(run.last_checkpoint)
+    if checkpoint:
+        check_continuation(cfg, run, checkpoint["epoch"], inside_epoch=checkpoint["unroll"]["inside_epoch"])
+    datamodule, forecaster = _prepare(cfg, Series.load(run.series))
+    return _train(cfg, run, datamodule, forecaster, checkpoint, overrides, console, begun)
+
+
+def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataModule, Forecaster]:
+    """Load the data and build the model. Everything that can be wrong with a config is found here."""
     torch.set_num_threads(cfg.threads)
     _check_accelerator(cfg.trainer.accelerator)
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
-    if run:
-        datamodule.loaded = Series.load(run.series)
+    datamodule.loaded = series
     datamodule.setup()
+    monitor = str(cfg.scheduler.get("monitor")) if cfg.scheduler else ""
+    if monitor.startswith("val/") and not len(datamodule.segments.validation):
+        raise ConfigError(
+            f"scheduler.monitor={monitor}: data.validation={cfg.data.validation} leaves no validation rows: raise it, "
+            "or set scheduler.monitor=train/loss"
+        )
     forecaster = build_forecaster(cfg, datamodule)
-    _build_trainer(cfg, [])  # a wrong argument is found before anything is written
+    _build_trainer(cfg, [])
+    return datamodule, forecaster
 
-    if run is None:
-        run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
-        if cfg.data.get("path"):
-            cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
-        assert datamodule.loaded is not None
-        datamodule.loaded.save(run.series)
-    run.write_config(plain(cfg))
+
+def _train(
+    cfg: DictConfig,
+    run: RunDirectory,
+    datamodule: WindowDataModule,
+    forecaster: Forecaster,
+    checkpoint: dict[str, Any] | None,
+    overrides: Sequence[str],
+    console: Console,
+    begun: float,
+) -> Result:
+    """Fit and evaluate inside a run directory that this process holds."""
     try:
         with run.recording(overrides):
-            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, console, begun)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; to go on: python train.py resume={run.path}\n")
+            run.write_config(plain(cfg))
+            assert datamodule.loaded is not None
+            if not run.series.exists():
+                replace_file(run.series, datamodule.loaded.save)
+            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, checkpoint, console, begun)
+    except (KeyboardInterrupt, SystemExit):
+        kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
+        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n")
         raise
     print_result(run, metrics, console)
     return Result(run, metrics)
@@ -125,12 +178,12 @@ def _fit_and_evaluate(
     run: RunDirectory,
     datamodule: WindowDataModule,
     forecaster: Forecaster,
+    checkpoint: dict[str, Any] | None,
     console: Console,
     begun: float,
 ) -> dict[str, Any]:
-    """Everything that happens inside a run directory."""
-    checkpoint = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.exists() else None
-    done = checkpoint["epoch"] if checkpoint else 0
+    """Train, score, and write what a run leaves behind. Returns what metrics.json says."""
+    purge = (checkpoint["epoch"] if checkpoint else 0) + 1  # the curves of a killed run end where it goes on
     segments = {name: len(datamodule.origins(name)) for name in datamodule.segments._fields}
     about = {
         "model": plain(cfg.model),
@@ -139,7 +192,7 @@ def _fit_and_evaluate(
         "offset": datamodule.transform.offset.tolist(),
         "scale": datamodule.transform.scale.tolist(),
     }
-    with SummaryWriter(str(run.path), purge_step=done + 1 if done else None) as tensorboard:
+    with SummaryWriter(str(run.path), purge_step=purge) as tensorboard:
         recorder = Recorder(
             run, about, tensorboard, console, save_seconds=cfg.checkpoint_seconds, **plain(cfg.early_stopping)
         )
@@ -153,6 +206,8 @@ def _fit_and_evaluate(
         _fit(trainer, forecaster, datamodule, run.last_checkpoint if checkpoint else None)
         fitted = time.monotonic()
 
+        if not recorder.history:
+            raise RunError("no epoch was trained: raise trainer.max_time or trainer.max_steps")
         last = {name: value.detach().clone() for name, value in forecaster.state_dict().items()}
         best_epoch, trained = recorder.best_epoch or len(recorder.history), len(recorder.history)
         weights = {"best": recorder.best_weights or last}
@@ -197,18 +252,26 @@ def _fit_and_evaluate(
             values["models"].setdefault("last", values["models"]["best"])
             metrics[name] = values
         table = predictions(evaluations["test"], datamodule)
-        table.to_csv(run.predictions, index=False)
+        replace_file(run.predictions, lambda path: table.to_csv(path, index=False))
         write_figures(run, cfg, datamodule, evaluations["test"], recorder.history, best_epoch, tensorboard)
         now = time.monotonic()
         seconds = {"data": loaded - begun, "fit": fitted - loaded, "evaluate": now - fitted, "total": now - begun}
         metrics["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-        write_hparams(cfg, metrics, tensorboard)
+        write_hparams(run, cfg, metrics)
         write_json(run.metrics, metrics)
     return metrics
 
 
 def _build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool = True) -> L.Trainer:
     """The Lightning trainer, without its own loggers, bars and checkpoints: the recorder does these cheaper."""
+    parameters = inspect.signature(L.Trainer).parameters
+    for key in map(str, cfg.trainer):
+        if key in OWN_TRAINER_KEYS:
+            raise ConfigError(f"trainer.{key} is set by this program: remove it")
+        if key not in parameters:
+            raise ConfigError(
+                f"there is no key trainer.{key}: lightning.Trainer has no such argument{nearest(key, parameters)}"
+            )
     asked = plain(cfg.trainer) | ({} if validate else {"limit_val_batches": 0})
     try:
         return L.Trainer(
@@ -227,16 +290,37 @@ def _build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool
 
 
 def _fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule, checkpoint: Path | None) -> None:
-    """Fit, from a checkpoint where there is one. Ctrl-C comes out as what it is."""
+    """Fit, from a checkpoint where there is one. Ctrl-C comes out as what it is.
+
+    Raises:
+        ConfigError: for a combination of arguments that Lightning refuses only now.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(forecaster, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: Lightning refuses this: {' '.join(str(error).split())}") from error
     except SystemExit:
+        if trainer.received_sigterm:
+            raise SystemExit(TERMINATED) from None
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
             raise KeyboardInterrupt from None
         raise
+    except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
+        if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
+            raise
+        raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+class PatientConsole(Console):
+    """A console that goes on without a reader: `python train.py | head` must not cost the training."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_accelerator(accelerator: str) -> None:

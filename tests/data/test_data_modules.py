@@ -155,6 +155,22 @@ def test_a_short_series_is_refused_with_the_numbers(rows, window, horizon, valid
     assert f"the {segment} segment needs at least {need}" in str(error.value)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_interpolation_tells_no_training_window_its_target(share):
+    """On a random walk, least squares beats the walk's own steps only by reading the target."""
+    random = np.random.RandomState(0)
+    walk = random.standard_normal(4000).cumsum()
+    walk[random.random_sample(4000) < share] = np.nan
+    walk[0] = 0.0
+    given = Given(series_of(walk), window_size=5)
+    given.missing = "interpolate"
+    given.setup()
+    train, values = given.origins("train"), given.series.values
+    fitted = LinearAutoregression(values, train, 5, 1).forecast(values, train) - given.targets("train")
+    steps = values[train - 1] - given.targets("train")  # the best forecast of a random walk is its last value
+    assert np.sqrt(np.square(fitted).mean()) > 0.99 * np.sqrt(np.square(steps).mean())
+
+
 def test_known_ahead_columns_reach_the_batch():
     values = np.random.RandomState(0).standard_normal((60, 3))
     given = Given(series_of(values, known_ahead=("c2",)), window_size=4, horizon=2, transform="none")

@@ -98,6 +98,8 @@ def test_filling_never_looks_ahead(
         assert not mask[targets, 0].any()
         expected = [row for row in getattr(data.segments, segment) if row >= 4]
         expected = [r for r in expected if r + 1 in getattr(data.segments, segment) and not mask[r : r + 2, 0].any()]
+        if missing == "interpolate" and segment == "train":  # no line that ends in the first target
+            expected = [row for row in expected if not mask[row - 1].any()]
         assert data.origins(segment).tolist() == expected
     for border in (TRAIN, ROWS - TEST, ROWS - 3):
         other = values.copy()
@@ -127,8 +129,10 @@ def test_all_targets_of_a_segment_filled(tmp_path: Path) -> None:
 
 def test_largest_numbers_are_not_constant() -> None:
     index = pd.RangeIndex(2)
-    Series(np.array([[-1.7e308], [1.7e308]]), index, ("value",), "large").check()
-    Series(np.array([[1e-300], [2e-300]]), index, ("value",), "small").check()
+    Series(np.array([[-1e139], [1e139]]), index, ("value",), "large").check()
+    Series(np.array([[1e-138], [2e-138]]), index, ("value",), "small").check()
+    with pytest.raises(DataError, match=r"beyond 1e\+140, which cannot be squared"):
+        Series(np.array([[-1.7e308], [1.7e308]]), index, ("value",), "large").check()
     with pytest.raises(DataError, match="constant"):
         Series(np.array([[1e12], [1e12 + 1e-3]]), index, ("value",), "rounding").check()
 

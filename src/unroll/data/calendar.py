@@ -73,7 +73,7 @@ def find_grid(dates: pd.DatetimeIndex, column: str, *, summed: bool = False, spa
     if (steps == steps[0]).all():
         return Grid(np.arange(len(stamps)), *_describe(int(steps[0])), lambda: dates)
     usual = _most_common(steps)
-    grid = _business_days(dates, usual) or _fixed_step(dates, usual) or _months(dates)
+    grid = _business_days(dates, usual) or _fixed_step(dates, _common_step(steps)) or _months(dates)
     if grid is None:
         at = _first_irregular(dates, usual)
         raise DataError(
@@ -130,6 +130,13 @@ def _most_common(values: npt.NDArray[np.integer]) -> int:
     return int(found[np.argmax(counts)])
 
 
+def _common_step(steps: npt.NDArray[np.integer]) -> int:
+    """The usual step; or the shortest, where many gaps have made a longer one the usual and it divides them all."""
+    usual, shortest = _most_common(steps), int(steps.min())
+    divides = shortest > 0 and (steps % usual).any() and not (steps % shortest).any()
+    return shortest if divides and (steps == shortest).mean() > 0.25 else usual
+
+
 def _first_irregular(dates: pd.DatetimeIndex, usual: int) -> int:
     """The first row that is off the usual step, or off the usual day of the month where steps are months."""
     if usual < 28 * DAY:
@@ -176,7 +183,7 @@ def _months(dates: pd.DatetimeIndex) -> Grid | None:
     if not (same_day or dates.is_month_end.all()) or not same_time:
         return None
     since = _months_since_first(dates)
-    step = _most_common(np.diff(since))
+    step = _common_step(np.diff(since))
     if step == 0 or (since % step).any():
         return None
     positions = since // step

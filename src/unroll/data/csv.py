@@ -70,7 +70,7 @@ class CSVData(WindowDataModule):
         """
         columns = read_header(self.path, separator=self.separator, encoding=self.encoding)
         target = self.target or self._only_column(columns)
-        repeated = [name for name in self.covariates if name in (target, self.date)]
+        repeated = [name for name in self.covariates if name in (target, self.date) or self.covariates.count(name) > 1]
         if repeated or target == self.date:
             raise DataError(f"column {(repeated or [target])[0]} has two parts to play: target, date or covariate")
         names = list(dict.fromkeys([target, *self.covariates]))

@@ -12,9 +12,9 @@ from unroll.config import check_arguments
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant
 from unroll.data.transforms import Affine, fit_transform
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split
-from unroll.errors import DataError
+from unroll.errors import ConfigError, DataError
 
-EVALUATION_BATCH = 1024  # at least so many windows at once where nothing is learned
+EVALUATION_ROWS = 32_768  # of all windows of a batch where nothing is learned: bounds memory, whatever W
 
 
 class Windowing(TypedDict, total=False):
@@ -75,6 +75,7 @@ class WindowDataModule(L.LightningDataModule):
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.validation, self.test = validation, test
         self.transform_kind, self.asked_period = transform, seasonal_period
+        self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
 
     def load(self) -> Series:
@@ -94,16 +95,26 @@ class WindowDataModule(L.LightningDataModule):
         self.loaded.check()
         segments = split(len(self.loaded.values), self.validation, self.test)
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
+        self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
         train = series.values[segments.train.start : segments.train.stop]
         self._origins = {
-            name: origins(segment, self.window_size, self.horizon, self.stride, filled)
+            name: origins(segment, self.window_size, self.horizon, self.stride, self.filled)
             for name, segment in segments._asdict().items()
         }
+        if self.missing == "interpolate":  # a line that ends in the first target would tell it to the model
+            found = self._origins["train"]
+            made_up: npt.NDArray[np.bool_] = np.asarray(filled.any(axis=1))
+            self._origins["train"] = found[~made_up[found - 1]]
         self._check_lengths(series, segments)
         if is_constant(train[:, 0]):
             raise DataError(
                 f"series {series.name}: column {series.columns[0]} is constant ({train[0, 0]:g}) in the {len(train)} "
                 "rows of the training segment: there is nothing to learn"
+            )
+        if self.asked_period and self.asked_period >= len(train):
+            raise ConfigError(
+                f"data.seasonal_period={self.asked_period} is not shorter than the {len(train)} rows of the training "
+                "segment: lower it, or set it to null"
             )
         self.segments: Segments = segments
         self.transform: Affine = fit_transform(self.transform_kind, train)
@@ -115,8 +126,9 @@ class WindowDataModule(L.LightningDataModule):
 
     @property
     def seasonal_period(self) -> int | None:
-        """Rows in one season: from the config, else what the series itself suggests."""
-        return self.asked_period or self.series.season
+        """Rows in one season: from the config, else what the series suggests and the training segment holds."""
+        suggested = self.series.season
+        return self.asked_period or (suggested if suggested and suggested < len(self.segments.train) else None)
 
     def origins(self, segment: str) -> npt.NDArray[np.int64]:
         """(n,) the first target row of each window of a segment: train, validation or test."""
@@ -128,12 +140,12 @@ class WindowDataModule(L.LightningDataModule):
 
     def loader(self, segment: str, device: torch.device | str = "cpu", *, train: bool = False) -> WindowLoader:
         """Batches of a segment's windows on a device: in training order and size, or in time order and large."""
-        values = self.values.to(device)
+        values = self._resident(torch.device(device))
         begins = torch.from_numpy(self._origins[segment]).to(device)
         windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
         if train:
             return WindowLoader(windows, self.batch_size, shuffle=self.shuffle, seed=self.shuffle_seed)
-        return WindowLoader(windows, max(self.batch_size, EVALUATION_BATCH))
+        return WindowLoader(windows, max(1, EVALUATION_ROWS // self.window_size))
 
     def train_dataloader(self) -> WindowLoader:
         """Training batches, resident on the trainer's device."""
@@ -150,6 +162,12 @@ class WindowDataModule(L.LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Batches are gathered where they are used, so there is nothing to copy."""
         return batch
+
+    def _resident(self, device: torch.device) -> Tensor:
+        """The values on a device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = self.values.to(device)
+        return self._copies[device]
 
     def _device(self) -> torch.device | str:
         return self.trainer.strategy.root_device if self.trainer else "cpu"
@@ -178,5 +196,10 @@ def _scaled(values: FloatArray, transform: Affine, chunk: int = 1_000_000) -> Te
     """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
     scaled = np.empty(values.shape, dtype=np.float32)
     for begin in range(0, len(values), chunk):
-        scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
+        with np.errstate(over="ignore"):
+            scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
+    if not np.isfinite(scaled).all():
+        raise DataError(
+            "the series holds numbers too large for the network: use data.transform=standard or another unit"
+        )
     return torch.from_numpy(scaled)

@@ -13,6 +13,7 @@ import pandas as pd
 from unroll.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
+LARGEST, SMALLEST = 1e140, 1e-140  # of what is squared in the scores
 NAMED_ROWS = 5  # how many rows an error message names before it only counts
 
 
@@ -70,6 +71,14 @@ class Series:
                 f"series {self.name}: column {self.columns[column]} is infinite at {self.label(row)} "
                 f"({len(infinite)} infinite values in all)"
             )
+        with np.errstate(over="ignore"):
+            sizes = np.nanmax(self.values, axis=0, initial=-np.inf) - np.nanmin(self.values, axis=0, initial=np.inf)
+        beyond = np.flatnonzero((sizes > LARGEST) | (np.nanmax(np.abs(self.values), axis=0, initial=0) > LARGEST))
+        if len(beyond):
+            raise DataError(
+                f"series {self.name}: column {self.columns[beyond[0]]} holds numbers beyond {LARGEST:g}, which cannot "
+                "be squared: use another unit"
+            )
         if np.isnan(self.target).all():
             raise DataError(f"series {self.name}: column {self.columns[0]} has no values")
         if is_constant(self.target):
@@ -111,9 +120,9 @@ class Series:
 
 
 def is_constant(values: FloatArray) -> bool:
-    """Whether values differ by no more than rounding."""
+    """Whether values differ by no more than rounding, or by less than can be squared."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))  # of Python, which do not warn at 1e308
-    return bool(high - low <= 1e-12 * max(abs(low), abs(high)))
+    return bool(high - low <= 1e-12 * max(abs(low), abs(high)) or high - low < SMALLEST)
 
 
 def named_rows(labels: Iterable[str], total: int) -> str:
@@ -135,14 +144,14 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
         train_rows: rows of the training segment; nothing after them may reach a filled value in it.
 
     Returns:
-        the series without NaN, and (N,) whether the target was filled: such rows are read, never scored.
+        the series without NaN, and (N, F) which values were filled.
 
     Raises:
         DataError: names the rows, where missing=error or there is no value to carry forward.
     """
     holes = np.isnan(series.values)
     if not holes.any():
-        return series, np.zeros(len(series.values), dtype=bool)
+        return series, holes
     if missing == "error":
         labels = (f"{series.columns[c]} at {series.label(r)}" for r, c in np.argwhere(holes))
         raise DataError(
@@ -165,4 +174,4 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
             f"{np.isnan(values[:, column]).sum()} rows without a value, and there is none before them to "
             "carry forward: remove these rows"
         )
-    return replace(series, values=np.ascontiguousarray(values)), holes[:, 0]
+    return replace(series, values=np.ascontiguousarray(values)), holes

@@ -45,7 +45,7 @@ def read_table(
     """
     dates_and_texts = [*([date] if date else []), *texts]
     parts: list[pd.DataFrame] = []
-    first_row = 1 + HEADER_ROWS
+    first_row, aware = 1 + HEADER_ROWS, False
     try:
         with open_text(path, encoding) as file:
             columns = take_header(path, file, separator)
@@ -70,6 +70,7 @@ def read_table(
                     )
                     if date:
                         part.index = _dates(fields[date], date, part, path, first_row, date_format)
+                        aware = aware or _has_offsets(fields[date], date_format)
                     parts.append(part)
                     first_row += len(chunk)
     except READ_ERRORS as error:
@@ -83,7 +84,7 @@ def read_table(
     if date and not filled[:last].all():  # an empty line, and then rows again in the next chunk
         raise DataError(f"{path.name}: column {date}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date")
     table = table.iloc[:last]
-    table.index.name = date
+    table.index.name = f"{date} (UTC)" if aware else date
     return table
 
 
@@ -152,6 +153,12 @@ def _rows(table: pd.DataFrame, rows: npt.NDArray[np.intp]) -> str:
     dates = pd.DatetimeIndex(table.index) if isinstance(table.index, pd.DatetimeIndex) else None
     labels = (place(dates, row) if dates is not None else f"row {row + 1 + HEADER_ROWS}" for row in rows)
     return named_rows(labels, len(rows))
+
+
+def _has_offsets(column: pd.Series, date_format: str | None) -> bool:
+    """Whether the first date says how far it is from UTC, to which it was brought."""
+    first = pd.to_datetime(column.iloc[:1], format=date_format or "ISO8601", errors="coerce")
+    return getattr(first.dt, "tz", None) is not None
 
 
 def _check_width(surplus: pd.Series, path: Path, first_row: int, columns: int) -> None:

@@ -36,7 +36,8 @@ class TrendData(WindowDataModule):
         **windowing: Unpack[Windowing],
     ) -> None:
         super().__init__(**windowing)
-        check_arguments(points=points, frequency=frequency, amplitude=amplitude, noise=noise, slope=slope, seed=seed)
+        check_arguments(points=points, amplitude=amplitude, noise=noise, slope=slope, seed=seed)
+        check_arguments(**{"data.frequency": frequency})
         self.points, self.frequency, self.amplitude = points, frequency, amplitude
         self.noise, self.slope, self.seed = noise, slope, seed
 

@@ -110,7 +110,7 @@ class Windows:
         rows, features = values.shape
         length = window_size + horizon
         self.window_size, self.horizon = window_size, horizon
-        self.future_columns = future_columns or []
+        self.future_columns = torch.tensor(future_columns or [], dtype=torch.int64, device=values.device)
         self.begins = origins - window_size
         self.all_windows = values.as_strided((rows - length + 1, length, features), (features, features, 1))
 
@@ -121,7 +121,7 @@ class Windows:
         """Gather the windows of some numbers (B,), on the device of the values, in one index operation."""
         rows = self.all_windows[self.begins[chosen]]  # (B, W + H, F)
         ahead = rows[:, self.window_size :]
-        return Batch(rows[:, : self.window_size], ahead[:, :, self.future_columns], ahead[:, :, 0])
+        return Batch(rows[:, : self.window_size], ahead.index_select(2, self.future_columns), ahead[:, :, 0])
 
 
 class EpochSampler:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from unroll.data.series import FloatArray
 
 Rows = npt.NDArray[np.int64]
-CHUNK = 65_536  # windows at once, which bounds memory
+CHUNK = 2**21  # numbers at once, which bounds memory
 
 
 def persistence(target: FloatArray, origins: Rows, horizon: int) -> FloatArray:
@@ -69,8 +69,7 @@ class LinearAutoregression:
         self.spread = np.where(spread > 0, spread, 1.0)  # conditions the system; it changes no forecast
         inputs = window_size * values.shape[1] + 1
         factor = np.zeros((0, inputs + horizon))
-        for begin in range(0, len(origins), CHUNK):
-            chunk = origins[begin : begin + CHUNK]
+        for chunk in self._chunks(origins):
             targets = values[chunk[:, None] + np.arange(horizon), 0]
             rows = np.hstack([self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]])
             factor = cast(FloatArray, np.linalg.qr(np.vstack([factor, rows]), mode="r"))
@@ -78,9 +77,12 @@ class LinearAutoregression:
 
     def forecast(self, values: FloatArray, origins: Rows) -> FloatArray:
         """(n, H) in the series' units."""
-        chunks = [origins[begin : begin + CHUNK] for begin in range(0, len(origins), CHUNK)]
-        scaled = np.vstack([self._inputs(values, chunk) @ self.weights for chunk in chunks])
+        scaled = np.vstack([self._inputs(values, chunk) @ self.weights for chunk in self._chunks(origins)])
         return scaled * self.spread[0] + self.center[0]
+
+    def _chunks(self, origins: Rows) -> list[Rows]:
+        size = max(1, CHUNK // (self.window_size * len(self.center) + 1))
+        return [origins[begin : begin + size] for begin in range(0, len(origins), size)]
 
     def _inputs(self, values: FloatArray, origins: Rows) -> FloatArray:
         """(n, W * F + 1) the scaled window and a constant."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.windows import WindowLoader
+from unroll.errors import RunError
 from unroll.evaluation.baselines import baselines
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
 from unroll.models.forecaster import Forecaster
@@ -47,11 +48,12 @@ class Evaluation:
 def forecast(forecaster: Forecaster, loader: WindowLoader) -> Tensor:
     """(n, H) in scaled units, on the CPU."""
     forecaster.eval()
-    windows = loader.windows
-    made = torch.empty(len(windows), windows.horizon, device=windows.begins.device)  # a list of parts would cost more
+    windows, weight = loader.windows, next(forecaster.parameters())
+    made = torch.empty(len(windows), windows.horizon, device=weight.device)  # a list of parts would cost more
     for number, batch in enumerate(loader):
         begin = number * loader.batch_size
-        made[begin : begin + len(batch.past)] = forecaster(batch.past, batch.future)
+        past, future = batch.past.to(weight.dtype), batch.future.to(weight.dtype)  # precision may be 64-true
+        made[begin : begin + len(past)] = forecaster(past, future)
     return made.cpu()
 
 
@@ -70,6 +72,9 @@ def evaluate(
         segment: train | validation | test; not empty.
         weights: state dicts by name (best, last); equal ones may be the same object.
         device: where to forecast.
+
+    Raises:
+        RunError: where a forecast is not a finite number.
     """
     forecaster.to(device)
     models: dict[str, FloatArray] = {}
@@ -77,6 +82,11 @@ def evaluate(
     for name, state in weights.items():
         forecaster.load_state_dict(state)
         scaled = forecast(forecaster, loader).numpy().astype(np.float64)
+        if not np.isfinite(scaled).all():
+            raise RunError(
+                f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
+                "trainer.gradient_clip_val=1, or use data.transform=standard"
+            )
         models[name] = datamodule.transform.invert_target(scaled)
     origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
     season, shape = datamodule.seasonal_period, datamodule.shape
@@ -104,8 +114,9 @@ def predictions(evaluation: Evaluation, datamodule: WindowDataModule) -> pd.Data
     """One row a window and step: when, how far ahead, the truth, and every forecast of it."""
     index, horizon = datamodule.series.index, datamodule.horizon
     rows = evaluation.origins[:, None] + np.arange(horizon)
+    name = str(index.name or "row")
     columns = {
-        str(index.name or "row"): index[rows.ravel()],
+        f"{name} (index)" if name in ("origin", "step", "truth") else name: index[rows.ravel()],
         "origin": np.repeat(index[evaluation.origins - 1], horizon),
         "step": np.tile(np.arange(1, horizon + 1), len(rows)),
         "truth": evaluation.truth.ravel(),

@@ -13,8 +13,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from unroll.data.files import shown
+from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray, Series
-from unroll.data.windows import Segments
 from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.report import show
 
@@ -46,25 +47,27 @@ def _drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure,
         yield figure, axes
 
 
-def draw_series(series: Series, segments: Segments, *, subtitle: str) -> Figure:
+def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
     """The series with its segments, and where the forecast starts.
 
     Args:
-        series: what was trained on.
-        segments: its rows.
+        datamodule: after setup.
         subtitle: the config's essentials.
     """
+    series, segments = datamodule.series, datamodule.segments
     with _drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
-        axes.plot(*_thin(series.index, series.target), color=BLACK, linewidth=0.8)
+        axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
         colours = {"train": BLUE, "validation": ORANGE, "test": GREEN}
         for name, segment in segments._asdict().items():
             if len(segment):
-                end = min(segment.stop, len(series.index) - 1)
+                end = min(segment.stop, len(series.index) - 1)  # the last segment ends with the last row
                 axes.axvspan(
                     _x(series.index[segment.start]), _x(series.index[end]), color=colours[name], alpha=0.10, lw=0
                 )
                 middle = _x(series.index[(segment.start + end) // 2])
-                place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
+                side = "center" if len(segment) > 0.05 * len(series.index) else "right"  # inside the axes
+                middle = middle if side == "center" else _x(series.index[end])
+                place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": side, "va": "top"}
                 axes.text(middle, 0.99, f"{name}\n{len(segment)}", fontsize=7.5, color=colours[name], **place)
         start = series.index[segments.test.start]
         axes.axvline(_x(start), color=GREEN, linestyle="--", label=f"forecast start, {_text(start)}")
@@ -73,19 +76,18 @@ def draw_series(series: Series, segments: Segments, *, subtitle: str) -> Figure:
         return _finish(figure, axes, series)
 
 
-def draw_forecast(series: Series, evaluation: Evaluation, *, label: str, subtitle: str) -> Figure:
+def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label: str, subtitle: str) -> Figure:
     """The segment's truth, the model's forecast and the best baseline's.
 
     With H > 1, forecasts from every H-th row are joined, so that each row is forecast once.
 
     Args:
-        series: what was trained on.
+        datamodule: after setup.
         evaluation: of the segment to draw.
         label: what to call the model.
         subtitle: the config's essentials.
     """
-    horizon = evaluation.truth.shape[1]
-    origins = evaluation.origins
+    series, horizon, origins = datamodule.series, datamodule.horizon, evaluation.origins
     tiles = [0]
     for number, origin in enumerate(origins):
         if origin >= origins[tiles[-1]] + horizon:
@@ -98,14 +100,20 @@ def draw_forecast(series: Series, evaluation: Evaluation, *, label: str, subtitl
         title += f", last {rows.size} of {len(tiles) * horizon} targets"
     with _drawing(title, subtitle, 3.0) as (figure, axes):
         best = evaluation.best_baseline
-        span = slice(rows[0, 0], rows[-1, -1] + 1)
-        axes.plot(series.index[span], series.target[span], color=BLACK, marker=".", markersize=3, label="truth")
+        first = rows[0, 0] if rows.size > 20 else max(0, rows[0, 0] - 20)  # of a short forecast, what came before
+        span = slice(first, rows[-1, -1] + 1)
+        axes.plot(
+            series.index[span], known_target(datamodule)[span], color=BLACK, marker=".", markersize=3, label="truth"
+        )
         for name, made, colour in (
             (best, evaluation.baselines[best], ORANGE),
             (label, next(iter(evaluation.models.values())), BLUE),
         ):
             x, y = _joined(series.index, rows, made[shown])
             style = {"linestyle": "--", "linewidth": 0.9} if colour == ORANGE else {}
+            if rows.size <= 20:  # a line of so few points hides them
+                style["marker"] = "x" if colour == ORANGE else "o"
+                style["markersize"] = 4
             score = evaluation.scores["best" if colour == BLUE else best]["rmse"]
             axes.plot(x, y, color=colour, label=f"{name}, RMSE {show(score)}", **style)  # type: ignore[arg-type]
         axes.margins(x=0.01)
@@ -162,17 +170,25 @@ def _thin(index: pd.Index, values: FloatArray) -> tuple[Any, FloatArray]:
     """A long line by the lowest and highest point of each bin: it looks the same, and draws at once."""
     if len(values) <= MOST_POINTS:
         return index, values
+    missing = np.isnan(values)
+    low, high = np.where(missing, np.inf, values), np.where(missing, -np.inf, values)
     bins = np.array_split(np.arange(len(values)), MOST_POINTS // 2)
-    kept = np.array([sorted((rows[values[rows].argmin()], rows[values[rows].argmax()])) for rows in bins]).ravel()
+    kept = np.array([sorted((rows[low[rows].argmin()], rows[high[rows].argmax()])) for rows in bins]).ravel()
     return index[kept], values[kept]
 
 
+def known_target(datamodule: WindowDataModule) -> FloatArray:
+    """(N,) the target, NaN where a value was missing: what was filled in is no truth to draw."""
+    return np.where(datamodule.filled, np.nan, datamodule.series.target)
+
+
 def _joined(index: pd.Index, rows: npt.NDArray[np.int64], made: FloatArray) -> tuple[Any, FloatArray]:
-    """Forecasts end to end; where H > 1, with a break before each origin, to show where a forecast begins."""
-    if rows.shape[1] == 1:
-        return index[rows.ravel()], made.ravel()
+    """Forecasts end to end, with a break after each where H > 1, and where rows are left out."""
+    jumps = np.diff(rows[:, 0])
+    breaks = np.append(jumps > jumps.min(), False) if rows.shape[1] == 1 and len(jumps) else np.ones(len(rows), bool)
     places = np.hstack([rows, rows[:, -1:]])
-    return index[places.ravel()], np.hstack([made, np.full((len(made), 1), np.nan)]).ravel()
+    ends = np.where(breaks, np.nan, made[:, -1])[:, None]  # the last point again, or a break
+    return index[places.ravel()], np.hstack([made, ends]).ravel()
 
 
 def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
@@ -180,14 +196,16 @@ def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
     exponent = 3 * int(np.floor(np.log10(largest) / 3)) if largest > 0 else 0
-    unit = series.unit
-    if exponent >= 6 or exponent <= -6:  # large and small numbers go into the label, in steps of a thousand
+    unit, name = series.unit, shown(series.columns[0])
+    if high - low < 1e-3 * largest:  # small changes on a large level: matplotlib writes the level apart
+        axes.yaxis.get_offset_text().set_x(-0.08)
+    elif exponent >= 6 or exponent <= -6:  # large and small numbers go into the label, in steps of a thousand
         unit = f"$10^{{{exponent}}}$ {unit}".strip()
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**exponent:g}")
     elif exponent == 3:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.set_ylabel(f"{series.columns[0]} [{unit}]" if unit else series.columns[0])
-    axes.set_xlabel(str(series.index.name or "row"))
+    axes.set_ylabel(f"{name} [{unit}]" if unit else name)
+    axes.set_xlabel(shown(str(series.index.name or "row")))
     if isinstance(series.index, pd.DatetimeIndex):
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)

@@ -38,21 +38,21 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
         console: where to print.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("forecast", no_wrap=True)
-    for name in METRICS:
-        table.add_column(HEADINGS[name], justify="right")
-    table.add_column("skill", justify="right")
     models, others = values["models"], values["baselines"]
     ranked = sorted(others, key=lambda other: others[other]["rmse"])
     rows = [*models.values(), *(others[name] for name in ranked)]
     columns = [aligned([row[metric] for row in rows], ratio=metric in ("r2", "mase")) for metric in METRICS]
-    columns.append(["n/a" if row["skill"] is None else f"{row['skill']:+.3f}" for row in models.values()])
+    columns.append(["n/a" if row["skill"] is None else signed(row["skill"]) for row in models.values()])
     columns[-1] += [""] * len(ranked)
     styles = ["bold" if name == "best" else "" for name in models] + ["dim"] * len(ranked)
-    for number, name in enumerate([*(labels[name] for name in models), *ranked]):
+    names = [*(labels[name] for name in models), *ranked]
+    table.add_column("forecast", min_width=max(map(len, names)))  # numbers are never cut, however narrow the terminal
+    for heading, column in zip([*(HEADINGS[name] for name in METRICS), "skill"], columns, strict=True):
+        table.add_column(heading, justify="right", min_width=max(map(len, column)))
+    for number, name in enumerate(names):
         table.add_row(name, *(column[number] for column in columns), style=styles[number])
     console.print(Text(f"{title}; MAE and RMSE in {unit}" if unit else title), soft_wrap=True)
-    console.print(table)
+    console.print(table, crop=False, width=max(console.width, console.measure(table).minimum))
     best = values["best_baseline"]
     if next(iter(models.values()))["skill"] is None:
         console.print(f"{best} is exact here, so there is no error left to compare with.", style="dim")
@@ -72,6 +72,11 @@ def aligned(values: list[float | None], *, ratio: bool = False) -> list[str]:
         return ["n/a" if value is None else f"{value:.3e}" for value in values]
     decimals = 4 if ratio else min(8, max(0, 3 - math.floor(math.log10(smallest))))
     return ["n/a" if value is None else f"{value:,.{decimals}f}" for value in values]
+
+
+def signed(value: float) -> str:
+    """A skill, short also where it is hopeless."""
+    return f"{value:+.3f}" if value > -100 else f"{value:+.2g}"
 
 
 def show(value: float) -> str:

@@ -15,10 +15,11 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,6 +30,7 @@ import yaml
 
 from unroll.errors import RunError
 
+TERMINATED = 143  # the shell's exit code for SIGTERM
 PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
 
 
@@ -66,15 +68,12 @@ class RunDirectory:
                     break
                 except FileExistsError:
                     number += 1
-            run = cls(path)
-            run.figures.mkdir()
-            run.best_checkpoint.parent.mkdir()
         except OSError as error:
             raise RunError(
                 f"{parent}: no run directory can be made here ({error.strerror}): set output_dir to a folder that can "
                 "be written"
             ) from error
-        return run
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -101,11 +100,16 @@ class RunDirectory:
             raise RunError(f"{self.config} is damaged: {str(error).splitlines()[0]}") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config} is damaged: it holds no mapping")
+        if "${" in json.dumps(config, default=str):  # it was written resolved; such a thing would read the environment
+            raise RunError(f"{self.config} was changed by hand: it holds an interpolation (${{...}})")
         return config
 
     def read_state(self) -> dict[str, Any]:
         """Status and everything else that run.json says."""
-        return read_json(self.state)
+        state = read_json(self.state)
+        if "status" not in state:
+            raise RunError(f"{self.state} is damaged: it holds no status")
+        return state
 
     def set_state(self, **changes: Any) -> None:
         """Change some entries of run.json."""
@@ -113,28 +117,34 @@ class RunDirectory:
         write_json(self.state, state | changes)
 
     @contextmanager
-    def recording(self, overrides: Sequence[str]) -> Iterator[None]:
-        """Keep the status: running, then complete, or failed with the reason.
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process: nobody else changes it meanwhile.
 
-        Ctrl-C leaves the run as failed too, with its checkpoints, so that it can be continued. While it runs, the
-        process holds a lock on the directory: a run whose status is `running` and that nobody holds was killed.
+        The lock ends with the process, however that ends: a run whose status is `running` and that nobody holds was
+        killed.
 
         Raises:
             RunError: where another process is training this run.
         """
         lock = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            raise RunError(f"{self.path} is being trained by another process: wait for it, or stop it") from error
-        try:
-            yield from self._record(overrides)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{self.path} is being trained by another process: wait for it, or stop it") from error
+            yield
         finally:
             os.close(lock)
 
-    def _record(self, overrides: Sequence[str]) -> Iterator[None]:
+    @contextmanager
+    def recording(self, overrides: Sequence[str]) -> Iterator[None]:
+        """Keep the status: running, then complete, or failed with the reason.
+
+        Ctrl-C leaves the run as failed too, with its checkpoints, so that it can be continued.
+        """
         previous = self.read_state() if self.state.exists() else {}
+        self.figures.mkdir(exist_ok=True)
+        self.last_checkpoint.parent.mkdir(exist_ok=True)
         about = {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "overrides": list(overrides),
@@ -150,6 +160,9 @@ class RunDirectory:
         except KeyboardInterrupt:
             self._fail("interrupted (Ctrl-C)")
             raise
+        except SystemExit as error:
+            self._fail("stopped (SIGTERM)" if error.code == TERMINATED else f"exit {error.code}")
+            raise
         except BaseException as error:
             self._fail(f"{str(error) or type(error).__name__}".splitlines()[0])
             raise
@@ -163,7 +176,7 @@ class RunDirectory:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, and the git commit of the working directory."""
+    """Versions, platform, and the git commit of this code."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -182,7 +195,8 @@ def environment() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+        here = Path(__file__).parent  # the commit of this code, wherever it is run from
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -193,11 +207,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a whole file or none: a reader, or a run killed meanwhile, never sees half of it.
+
+    Args:
+        path: the file; a link in its place is replaced, not followed.
+        write: writes to the path that it is given, which is new and in the same folder.
+    """
+    partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")  # a name nobody can foresee
+    try:
+        write(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none: a reader never sees half of it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write a text file in one piece."""
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

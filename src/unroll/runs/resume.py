@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from unroll.config import known_keys
-from unroll.errors import ConfigError, nearest
+from unroll.errors import ConfigError, RunError, nearest
 from unroll.runs.directory import RunDirectory
 
 CHANGEABLE = ("trainer.", "early_stopping.")
@@ -39,3 +39,31 @@ def continued_config(run: RunDirectory, overrides: Sequence[str]) -> DictConfig:
     changed = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))
     assert isinstance(changed, DictConfig)
     return changed
+
+
+def check_continuation(cfg: DictConfig, run: RunDirectory, done: int, *, inside_epoch: bool) -> None:
+    """Whether a run can be continued so that it equals one that was never stopped.
+
+    Args:
+        cfg: from `continued_config`.
+        run: to continue.
+        done: epochs that it has trained.
+        inside_epoch: whether it ended inside an epoch.
+
+    Raises:
+        RunError: where it cannot.
+    """
+    asked, before = cfg.trainer.max_epochs, run.read_config()["trainer"]["max_epochs"]
+    if asked < done:
+        raise RunError(f"trainer.max_epochs={asked}: {run.path} has trained {done} epochs already: ask for more")
+    if inside_epoch:
+        raise RunError(
+            f"{run.path} ended inside epoch {done} (by trainer.max_steps or the like), and a run goes on from the end "
+            "of an epoch only: start a new one"
+        )
+    tied = [key for key in ("T_max", "total_iters", "epochs") if cfg.scheduler and cfg.scheduler.get(key) == before]
+    if tied and asked != before:
+        raise RunError(
+            f"scheduler.{tied[0]}={before} is tied to trainer.max_epochs: a run of {asked} epochs has other learning "
+            "rates from its first epoch on: start a new one"
+        )
