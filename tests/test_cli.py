@@ -47,8 +47,8 @@ def test_quick_answers_import_nothing_heavy(arguments):
 def test_help_is_written_for_people(command):
     text = command("--help", output_dir=False).stdout
     assert sum(line.startswith("  python train.py") for line in text.splitlines()) >= 5
-    for group in ("data", "model", "optimizer", "scheduler", "trainer"):
-        (line,) = [line for line in text.splitlines() if line.split()[:1] == [group] and "|" in line]
+    for group in ("data", "model", "optimizer", "scheduler", "trainer", "experiment"):
+        (line,) = [line for line in text.splitlines() if re.match(rf" +{group}  +\S", line)]
         assert sorted(line.replace("|", " ").split()[1:]) == options(group)
 
 

@@ -34,6 +34,10 @@ def clone(tmp_path_factory) -> Path:
     days = pd.date_range("2024-01-01", periods=200, name="day")
     sold = 100 + 30 * np.sin(np.arange(200) * 2 * np.pi / 7) + np.random.RandomState(0).standard_normal(200)
     pd.DataFrame({"sold": sold, "price": 5 + np.arange(200) % 3}, index=days).to_csv(folder / "sales.csv")
+    german = pd.DataFrame(
+        {"tag": days.strftime("%d.%m.%Y"), "umsatz": [f"{value:.2f}".replace(".", ",") for value in sold]}
+    )
+    german.to_csv(folder / "umsatz.csv", index=False, sep=";")
     return folder
 
 

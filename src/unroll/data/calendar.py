@@ -73,7 +73,8 @@ def find_grid(dates: pd.DatetimeIndex, column: str, *, summed: bool = False, spa
     if (steps == steps[0]).all():
         return Grid(np.arange(len(stamps)), *_describe(int(steps[0])), lambda: dates)
     usual = _most_common(steps)
-    grid = _business_days(dates, usual) or _fixed_step(dates, _common_step(steps)) or _months(dates)
+    common = _common_step(steps)
+    grid = _business_days(dates, common) or _fixed_step(dates, common) or _months(dates)
     if grid is None:
         at = _first_irregular(dates, usual)
         raise DataError(
