@@ -25,7 +25,8 @@ def naive_error(train: FloatArray, season: int) -> float:
     """
     if len(train) <= season:
         season = 1
-    return float(np.abs(train[season:] - train[:-season]).mean())
+    steps = train[season:] - train[:-season]
+    return float(np.abs(steps, out=steps).mean())
 
 
 def scores(truth: FloatArray, forecast: FloatArray, scale: float) -> Scores:
