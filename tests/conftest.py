@@ -2,6 +2,8 @@
 
 import os
 
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARGS", "VENV"):
+    os.environ.pop(name, None)  # `make test` must not reach into the makes that the tests start
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers on two cores: more threads only get in the way
 
 import io

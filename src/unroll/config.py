@@ -1,13 +1,11 @@
-"""What every config key may hold, checked before torch or lightning are imported.
+"""Check a config before torch or lightning are imported.
 
-One word means one thing everywhere (DESIGN: vocabulary), so a rule belongs to a key's name: `hidden_size` is a
-positive integer in each model, also in one that a user adds. Constructors check their arguments by the same
-rules (`check_arguments`), so that a notebook gets the same message as the command line.
+Constructors check their arguments by the same rules (`check_arguments`), so that a notebook gets the same message as
+the command line.
 """
 
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,112 +13,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unroll.errors import ConfigError, nearest
+from unroll.rules import RULES
 from unroll.targets import check_target
-
-Rule = Callable[[object], str | None]
-"""Says what a value must be, or None where it is right."""
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def integer(minimum: int, maximum: int | None = None) -> Rule:
-    """An integer from minimum to maximum."""
-    span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-
-    def rule(value: object) -> str | None:
-        fits = _is_integer(value) and minimum <= value and (maximum is None or value <= maximum)  # type: ignore[operator]
-        return None if fits else f"an integer {span}"
-
-    return rule
-
-
-def number(minimum: float = -math.inf, *, above: float = -math.inf, below: float = math.inf) -> Rule:
-    """A finite number >= minimum, > above and < below."""
-    bounds = [("at least", minimum), ("greater than", above), ("less than", below)]
-    spans = [f"{words} {bound:g}" for words, bound in bounds if math.isfinite(bound)]
-    wanted = "a number" + (" " + " and ".join(spans) if spans else "")
-
-    def rule(value: object) -> str | None:
-        fits = _is_number(value) and value >= minimum and value > above and value < below  # type: ignore[operator]
-        return None if fits else wanted
-
-    return rule
-
-
-def choice(*options: str) -> Rule:
-    """One of some words."""
-
-    def rule(value: object) -> str | None:
-        return None if value in options else f"one of {', '.join(options)}{nearest(str(value), options)}"
-
-    return rule
-
-
-def only(right: object, words: str) -> Rule:
-    """One value."""
-    return lambda value: None if value == right and type(value) is type(right) else words
-
-
-def boolean(value: object) -> str | None:
-    """True or false."""
-    return None if isinstance(value, bool) else "true or false"
-
-
-def text(value: object) -> str | None:
-    """A string that is not empty."""
-    return None if isinstance(value, str) and value.strip() else "a text that is not empty"
-
-
-def character(value: object) -> str | None:
-    """A mark, which may be white space."""
-    return None if isinstance(value, str) and value else "a mark, such as , or ; or '\\t'"
-
-
-def code(value: object) -> str | None:
-    """A text or an integer, as identifiers in CSV files are."""
-    return None if text(value) is None or _is_integer(value) else "a text or an integer"
-
-
-def optional(rule: Rule) -> Rule:
-    """The rule, or null."""
-
-    def optional_rule(value: object) -> str | None:
-        wanted = None if value is None else rule(value)
-        return wanted and f"{wanted}, or null"
-
-    return optional_rule
-
-
-def either(*rules: Rule) -> Rule:
-    """Any of several rules."""
-
-    def either_rule(value: object) -> str | None:
-        wanted = [rule(value) for rule in rules]
-        return None if None in wanted else ", or ".join(str(words) for words in wanted)
-
-    return either_rule
-
-
-def list_of(rule: Rule, name: str, example: str) -> Rule:
-    """A list whose every element follows the rule."""
-
-    def list_rule(value: object) -> str | None:
-        fits = isinstance(value, list | tuple) and all(rule(element) is None for element in value)
-        return None if fits else f"a list of {name}, such as [] or {example}"
-
-    return list_rule
-
-
-def _part(value: object) -> str | None:
-    fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
-    return None if fits else "a fraction from 0 up to 1, or a count of rows as an integer"
-
 
 TOP_KEYS = (
     *("data", "model", "optimizer", "scheduler", "trainer", "early_stopping"),
@@ -129,82 +23,6 @@ TOP_KEYS = (
 SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
 TARGETS = ("data", "model.backbone", "model.head", "optimizer")
 MODEL_KEYS = ("backbone", "head", "dropout", "input_layout", "loss")  # what the forecaster itself reads
-
-RULES: dict[str, Rule] = {
-    # the run
-    "seed": integer(0, 2**32 - 1),
-    "threads": integer(1, 1024),
-    "output_dir": text,
-    "checkpoint_seconds": number(0),
-    "resume": optional(text),
-    "early_stopping.patience": optional(integer(1)),
-    "min_delta": number(0),
-    # data
-    "window_size": integer(1),
-    "horizon": integer(1),
-    "stride": integer(1),
-    "batch_size": integer(1),
-    "shuffle": boolean,
-    "validation": _part,
-    "test": _part,
-    "transform": choice("none", "minmax", "standard"),
-    "seasonal_period": optional(integer(1)),
-    "missing": choice("error", "interpolate", "ffill", "zero"),
-    "points": integer(2),
-    "period": number(above=0),
-    "step": optional(number(above=0)),
-    "span": optional(number(above=0)),
-    "amplitude": number(),
-    "phase": number(),
-    "noise": number(0),
-    "data.frequency": number(),
-    "slope": number(),
-    "days": integer(14, 36_525),  # a hundred years
-    "path": optional(text),
-    "target": optional(text),
-    "date": optional(text),
-    "date_format": optional(text),
-    "covariates": list_of(text, "column names", "[price]"),
-    "separator": character,
-    "decimal": text,
-    "encoding": text,
-    "unit": optional(text),
-    "cinema_code": optional(code),
-    "film_code": optional(code),
-    # model
-    "hidden_size": integer(1),
-    "num_layers": integer(1, 1000),
-    "dropout": number(0, below=1),
-    "head_sizes": list_of(integer(1), "positive integers", "[16,8]"),
-    "sizes": list_of(integer(1), "positive integers", "[16,8]"),
-    "input_layout": choice("sequence", "features"),
-    "loss": choice("mse", "mae", "huber"),
-    # optimizer and scheduler (torch checks what is its own)
-    "lr": number(above=0),
-    "weight_decay": number(0),
-    "interval": choice("epoch", "step"),
-    "monitor": choice("val/loss", "train/loss"),
-    "scheduler.frequency": integer(1),
-    "scheduler.patience": integer(0),
-    "factor": number(above=0, below=1),
-    "step_size": integer(1),
-    "gamma": number(above=0),
-    "T_max": integer(1),
-    "eta_min": number(0),
-    "momentum": number(0),
-    # trainer (lightning checks what is its own)
-    "accelerator": choice("auto", "cpu", "gpu", "cuda", "mps"),
-    "devices": only(1, "1 (a run trains on one device)"),
-    "accumulate_grad_batches": integer(1),
-    "max_epochs": integer(1),
-    "max_steps": either(integer(1), only(-1, "-1 (no limit)")),
-    "gradient_clip_val": optional(number(0)),
-    "gradient_clip_algorithm": choice("norm", "value"),
-    "fast_dev_run": boolean,
-    "deterministic": either(boolean, choice("warn")),
-    "limit_train_batches": optional(either(integer(1), number(above=0, below=1), only(1.0, "1.0"))),
-}
-"""By key name, or by dotted key where a name alone would be ambiguous."""
 
 
 def check_value(key: str, value: object) -> None:

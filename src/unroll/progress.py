@@ -1,5 +1,7 @@
 """Progress of a training: a bar with the time left on a terminal, a few quiet lines in a log file."""
 
+import os
+import sys
 import time
 from datetime import timedelta
 
@@ -9,6 +11,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 LINES = 10  # in a log file, over all epochs
 SECONDS = 30.0  # at the latest after so long, another line
 BAR_SECONDS = 0.5  # between moves of the bar within an epoch
+
+
+class PatientConsole(Console):
+    """A console that goes on without a reader: `python train.py | head` must not cost the training."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class EpochProgress:

@@ -20,6 +20,8 @@ from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.figures import DPI, ahead, draw_forecast, draw_losses, draw_series
 from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table
+from unroll.models.forecaster import Forecaster
+from unroll.recorder import Recorder
 from unroll.runs.directory import RunDirectory, replace_file
 
 SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
@@ -51,6 +53,40 @@ def digest(weights: Mapping[str, Tensor]) -> str:
         found.update(name.encode())
         found.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def summary(
+    cfg: DictConfig, datamodule: WindowDataModule, forecaster: Forecaster, recorder: Recorder
+) -> dict[str, Any]:
+    """What metrics.json says of a run beside its scores: data, model, epochs, losses, sizes."""
+    series, history = datamodule.series, recorder.history
+    best = recorder.best_epoch or len(history)  # without a validation loss, the last epoch
+    return {
+        "data": series.title,
+        "kind": series.kind or "real",
+        "target": series.columns[0],
+        "unit": series.unit,
+        "model": model_name(cfg),
+        "seed": cfg.seed,
+        "window_size": datamodule.window_size,
+        "horizon": datamodule.horizon,
+        "seasonal_period": datamodule.seasonal_period,
+        "fast_dev_run": cfg.trainer.fast_dev_run,
+        "windows": {name: len(datamodule.origins(name)) for name in datamodule.segments._fields},
+        "parameters": sum(parameter.numel() for parameter in forecaster.network.parameters()),
+        "epochs": {
+            "best": best,
+            "trained": len(history),
+            "most": cfg.trainer.max_epochs,
+            "stopped_early": recorder.stopped_early,
+        },
+        "loss": {
+            "train_best": history[best - 1]["train_loss"],
+            "train_last": history[-1]["train_loss"],
+            "val_best": history[best - 1]["val_loss"],
+            "val_last": history[-1]["val_loss"],
+        },
+    }
 
 
 def write_figures(

@@ -1,0 +1,98 @@
+"""The Lightning trainer: built from the config, run, and its ends told apart."""
+
+import inspect
+import logging
+import signal
+import traceback
+import warnings
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+
+from unroll.config import plain
+from unroll.data.module import WindowDataModule
+from unroll.errors import ConfigError, nearest
+from unroll.models.forecaster import Forecaster
+from unroll.runs.directory import TERMINATED
+
+OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
+OWN_TRAINER_KEYS = (
+    *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "enable_progress_bar"),
+    *("enable_model_summary", "num_sanity_val_steps", "log_every_n_steps"),
+)
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool = True) -> L.Trainer:
+    """The Lightning trainer, without its own loggers, bars and checkpoints: the recorder does these cheaper."""
+    parameters = inspect.signature(L.Trainer).parameters
+    for key in map(str, cfg.trainer):
+        if key in OWN_TRAINER_KEYS:
+            raise ConfigError(f"trainer.{key} is set by this program: remove it")
+        if key not in parameters:
+            raise ConfigError(
+                f"there is no key trainer.{key}: lightning.Trainer has no such argument{nearest(key, parameters)}"
+            )
+    asked = plain(cfg.trainer) | ({} if validate else {"limit_val_batches": 0})
+    try:
+        return L.Trainer(
+            **asked,
+            callbacks=callbacks,
+            default_root_dir=cfg.output_dir,
+            enable_checkpointing=bool(callbacks),
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: lightning.Trainer refuses its arguments: {error}".splitlines()[0]) from error
+
+
+def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule, checkpoint: Path | None) -> None:
+    """Fit, from a checkpoint where there is one. Ctrl-C comes out as what it is.
+
+    Raises:
+        ConfigError: for a combination of arguments that Lightning refuses only now.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(forecaster, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: Lightning refuses this: {' '.join(str(error).split())}") from error
+    except SystemExit:
+        if trainer.received_sigterm:
+            raise SystemExit(TERMINATED) from None
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from None
+        raise
+    except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
+        if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
+            raise
+        raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Raise ConfigError where the device that was asked for is not there."""
+    available = {"cuda": CUDAAccelerator.is_available(), "mps": MPSAccelerator.is_available()}
+    available["gpu"] = any(available.values())
+    if not available.get(accelerator, True):
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: no such device was found (torch {torch.__version__}): use trainer=cpu "
+            "or trainer=auto, or install a torch build for your device"
+        )
+
+
+def calm_libraries() -> None:
+    """Leave the terminal to this program: no tips and device lists from Lightning."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*available but not used.*")  # trainer=cpu beside a GPU is a choice
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # lightning 2.6 with torch 2.13
