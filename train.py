@@ -24,7 +24,9 @@ CONFIG_DIR = Path(__file__).parent / "conf"
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
     """One run. Returns what a search minimises."""
-    with one_line_errors(CONFIG_DIR, in_sweep=HydraConfig.get().mode is RunMode.MULTIRUN):
+    about = HydraConfig.get()
+    job = about.job.override_dirname if about.mode is RunMode.MULTIRUN else None
+    with one_line_errors(CONFIG_DIR, job=job):
         return run(cfg)
 
 

@@ -98,6 +98,7 @@ MISTAKES = {
     "scheduler=plateau scheduler.monitor=val_loss": "scheduler.monitor must be one of val/loss, train/loss",
     "scheduler=plateau scheduler.interval=step": "val/loss is known at the end of an epoch only",
     "scheduler=plateau ~scheduler.monitor": "scheduler.monitor is missing",
+    "scheduler=plateau +trainer.check_val_every_n_epoch=3": "needs a validation at each of its steps",
     "scheduler=plateau scheduler.patience=abc": "scheduler.patience must be an integer of at least 0",
     "scheduler=step scheduler.step_size=0": "scheduler.step_size must be an integer of at least 1",
     "scheduler=cosine scheduler.frequency=0": "scheduler.frequency must be an integer of at least 1",
@@ -175,6 +176,9 @@ def test_an_experiment_file_holds_only_what_differs_and_is_checked(command, tmp_
     assert found["model"]["backbone"]["_target_"].endswith("RNN")
     done = command("--config-dir", str(folder.parent), "experiment=bad")
     assert done.returncode == 1
+    (folder / "bare.yaml").write_text("model:\n  hidden_size: 5\n")
+    bare = command("--config-dir", str(folder.parent), "experiment=bare")
+    assert bare.stderr == "error: experiment=bare: its first line must be: # @package _global_\n"
     assert done.stderr.startswith("error: experiment=bad: there is no key model.hiden_size (did you mean model.hidden")
 
 
@@ -219,7 +223,7 @@ def start(tmp_path, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(sign, code, tmp_path, run_training):
     process = start(tmp_path)
     time.sleep(0.5)
@@ -228,10 +232,10 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_the_same(sign, code, tmp_pa
     assert process.returncode == code
     (run,) = (tmp_path / "outputs").iterdir()
     state = yaml.safe_load((run / "run.json").read_text())
-    if sign is signal.SIGINT:
+    if sign is not signal.SIGKILL:
         assert errors == f"interrupted; to go on: python train.py resume={run}\n"
         assert state["status"] == "failed"
-        assert state["error"] == "interrupted (Ctrl-C)"
+        assert state["error"] == {signal.SIGINT: "interrupted (Ctrl-C)", signal.SIGTERM: "stopped (SIGTERM)"}[sign]
     else:
         assert state["status"] == "running"  # nobody was left to say otherwise
     import torch
@@ -277,6 +281,8 @@ def test_a_complete_run_is_left_alone_where_it_cannot_be_continued(run_training,
     run = run_training("trainer.max_epochs=3", "scheduler=cosine").run.path
     inside = run_training("trainer.max_epochs=3", "trainer.max_steps=30").run.path
     for folder, words, message in [
+        (run, "trainer.fast_dev_run=true", "is a real run"),
+        (run, "trainer.max_steps=5", "has made 66 steps already"),
         (run, "trainer.max_epochs=2", "has trained 3 epochs already: ask for more"),
         (run, "trainer.max_epochs=6", "scheduler.T_max=3 is tied to trainer.max_epochs"),
         (inside, "trainer.max_steps=60", "ended inside epoch 2"),
@@ -328,6 +334,9 @@ def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path):
 def test_a_multirun_goes_on_after_a_failed_job(command, tmp_path):
     done = command("-m", "data.window_size=4,5000,6", "trainer.max_epochs=1")
     assert done.returncode == 1
-    assert done.stderr.count("error: series sine (synthetic) is too short") >= 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: job")]
+    assert len(lines) == 1
+    assert "data.window_size=5000" in lines[0]
+    assert "series sine (synthetic) is too short" in lines[0]
     runs = sorted((tmp_path / "outputs").glob("*_sine-gru*/metrics.json"))
     assert sorted(yaml.safe_load(path.read_text())["window_size"] for path in runs) == [4, 6]

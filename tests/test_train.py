@@ -273,7 +273,8 @@ def test_epochs_without_validation_have_no_validation_loss(run_training):
 
 
 def test_other_precisions_are_evaluated_too(run_training):
-    result = run_training("+trainer.precision=64-true", "trainer.max_epochs=2")
+    for precision in ("64-true", "bf16-true"):
+        result = run_training(f"+trainer.precision={precision}", "trainer.max_epochs=2")
     assert math.isfinite(result.metrics["test"]["models"]["best"]["rmse"])
 
 

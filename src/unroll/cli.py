@@ -25,14 +25,14 @@ SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
 
 @contextmanager
-def one_line_errors(config_dir: Path, *, in_sweep: bool = False) -> Iterator[None]:
+def one_line_errors(config_dir: Path, *, job: str | None = None) -> Iterator[None]:
     """Around a Hydra main: mistakes become one line on standard error and exit code 1.
 
     HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
         config_dir: the folder of the configs, to look up what would have been right.
-        in_sweep: raise after the line, so that Hydra goes on with the next job.
+        job: in a sweep, its overrides; the error is raised after its line, so that Hydra goes on with the next job.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, where it would print and exit
     try:
@@ -43,8 +43,9 @@ def one_line_errors(config_dir: Path, *, in_sweep: bool = False) -> Iterator[Non
         if SHOW_ALL or not _is_users(error):
             raise
         if not hasattr(error, SHOWN):
-            sys.stderr.write(f"error: {explain(error, config_dir)}\n")
-        if in_sweep:
+            where = f"job {job}: " if job is not None else ""
+            sys.stderr.write(f"error: {where}{explain(error, config_dir)}\n")
+        if job is not None:
             setattr(error, SHOWN, True)  # Hydra raises the first one again at the end
             raise
         sys.exit(1)
@@ -109,6 +110,8 @@ def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], c
     added = {override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("+")}
     for key in known_keys(cfg):
         checked = key.partition(".")[0] not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
+        if key.startswith("experiment."):
+            raise ConfigError(f"experiment={choices['experiment']}: its first line must be: # @package _global_")
         if checked and key not in known and key not in added:
             raise ConfigError(f"experiment={choices['experiment']}: there is no key {key}{nearest(key, known)}")
 

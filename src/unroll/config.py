@@ -106,6 +106,13 @@ def _check_combinations(cfg: DictConfig) -> None:
     monitor = scheduler and scheduler.get("monitor")
     if scheduler and str(scheduler._target_).endswith("ReduceLROnPlateau") and not monitor:
         raise ConfigError("scheduler.monitor is missing: ReduceLROnPlateau needs val/loss or train/loss")
+    if monitor and monitor.startswith("val/"):
+        every = cfg.trainer.get("check_val_every_n_epoch", 1)
+        if cfg.trainer.get("limit_val_batches") == 0 or scheduler.get("frequency", 1) % every:
+            raise ConfigError(
+                f"scheduler.monitor={monitor} needs a validation at each of its steps: set scheduler.frequency to a "
+                "multiple of trainer.check_val_every_n_epoch, do not set trainer.limit_val_batches=0, or monitor train/loss"
+            )
     if monitor and scheduler.get("interval") == "step":
         raise ConfigError(
             f"scheduler.interval=step: {monitor} is known at the end of an epoch only: use interval=epoch, or a "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.image
+import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from rich.console import Console
@@ -51,7 +52,7 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(weights):
         found.update(name.encode())
-        found.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+        found.update(weights[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

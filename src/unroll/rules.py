@@ -180,6 +180,7 @@ RULES: dict[str, Rule] = {
     "accelerator": choice("auto", "cpu", "gpu", "cuda", "mps"),
     "devices": only(1, "1 (a run trains on one device)"),
     "accumulate_grad_batches": integer(1),
+    "check_val_every_n_epoch": integer(1),
     "max_epochs": integer(1),
     "max_steps": either(integer(1), only(-1, "-1 (no limit)")),
     "gradient_clip_val": optional(number(0)),

@@ -23,7 +23,7 @@ from unroll.models.network import build_network
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
-from unroll.runs.directory import RunDirectory, read_json, replace_file, write_json
+from unroll.runs.directory import RunDirectory, environment, read_json, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
@@ -70,6 +70,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
         with run.locked():
             return _continue(run, overrides, console, begun)
     datamodule, forecaster = _prepare(cfg)
+    environment()  # asks git, which takes longer than to fill a new directory
     run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
     with run.locked():
         if cfg.data.get("path"):
@@ -89,8 +90,14 @@ def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, beg
         return Result(run, metrics)
     never_saved = run.read_state()["status"] != "complete" and not run.last_checkpoint.exists()
     checkpoint = None if never_saved else load_checkpoint(run.last_checkpoint)
+    done, steps, inside = 0, 0, False
     if checkpoint:
-        check_continuation(cfg, run, checkpoint["epoch"], inside_epoch=checkpoint["unroll"]["inside_epoch"])
+        done, steps, inside = (
+            checkpoint["epoch"],
+            checkpoint.get("global_step", 0),
+            checkpoint["unroll"]["inside_epoch"],
+        )
+    check_continuation(cfg, run, done, steps, inside_epoch=inside)
     datamodule, forecaster = _prepare(cfg, Series.load(run.series))
     return _train(cfg, run, datamodule, forecaster, checkpoint, overrides, console, begun)
 
@@ -125,15 +132,15 @@ def _train(
 ) -> Result:
     """Fit and evaluate inside a run directory that this process holds."""
     try:
-        with run.recording(overrides):
-            run.write_config(plain(cfg))
+        with run.recording(plain(cfg), overrides):
             assert datamodule.loaded is not None
             if not run.series.exists():
                 replace_file(run.series, datamodule.loaded.save)
             metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, checkpoint, console, begun)
     except (KeyboardInterrupt, SystemExit):
         kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
-        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n")
+        can_go_on = run.config.is_file() and run.state.is_file()
+        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
         raise
     print_result(run, metrics, console)
     return Result(run, metrics)

@@ -42,10 +42,10 @@ def test_any_name_gives_a_plain_folder_inside_its_parent(name):
 
 def test_status(tmp_path):
     run = RunDirectory.create(tmp_path, "x")
-    with run.recording(["a=1"]):
+    with run.recording({}, ["a=1"]):
         assert run.read_state()["status"] == "running"
     assert run.read_state()["status"] == "complete"
-    with pytest.raises(ValueError, match="what went wrong"), run.recording([]):
+    with pytest.raises(ValueError, match="what went wrong"), run.recording({}, []):
         raise ValueError("what went wrong\nand more")
     state = run.read_state()
     assert state["status"] == "failed"

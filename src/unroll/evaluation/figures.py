@@ -112,6 +112,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         ):
             x, y = _joined(series.index, rows, made[shown])
             style = {"linestyle": "--", "linewidth": 0.9} if colour == ORANGE else {}
+            style |= {"marker": ".", "markersize": 2}  # a forecast between two gaps is no line
             if rows.size <= 20:  # a line of so few points hides them
                 style["marker"] = "x" if colour == ORANGE else "o"
                 style["markersize"] = 4
@@ -135,10 +136,12 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         epochs = [row["epoch"] for row in history]
         marker = "." if len(epochs) < 20 else ""
         axes.plot(epochs, [row["train_loss"] for row in history], color=BLUE, marker=marker, label="train")
-        if any(row.get("val_loss") is not None for row in history):
-            losses = [row["val_loss"] for row in history]
-            axes.plot(epochs, losses, color=ORANGE, marker=marker, label="validation")
-        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch, {best_epoch}")
+        validated = [row for row in history if row["val_loss"] is not None]  # not every epoch need be
+        if validated:
+            losses = [row["val_loss"] for row in validated]
+            axes.plot([row["epoch"] for row in validated], losses, color=ORANGE, marker=marker, label="validation")
+        name = "best" if validated else "last"
+        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{name} epoch, {best_epoch}")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")

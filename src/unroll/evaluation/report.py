@@ -52,6 +52,7 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
     for number, name in enumerate(names):
         table.add_row(name, *(column[number] for column in columns), style=styles[number])
     console.print(Text(f"{title}; MAE and RMSE in {unit}" if unit else title), soft_wrap=True)
+    table.collapse_padding = console.measure(table).minimum > console.width
     console.print(table, crop=False, width=max(console.width, console.measure(table).minimum))
     best = values["best_baseline"]
     if next(iter(models.values()))["skill"] is None:

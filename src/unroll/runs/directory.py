@@ -12,13 +12,16 @@ events.out.*       TensorBoard events, here so that TensorBoard shows the run by
 """
 
 import fcntl
+import functools
 import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -100,6 +103,9 @@ class RunDirectory:
             raise RunError(f"{self.config} is damaged: {str(error).splitlines()[0]}") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config} is damaged: it holds no mapping")
+        missing = [name for name in ("data", "model", "optimizer", "trainer", "early_stopping") if name not in config]
+        if missing:
+            raise RunError(f"{self.config} is damaged: it holds no {', '.join(missing)}")
         if "${" in json.dumps(config, default=str):  # it was written resolved; such a thing would read the environment
             raise RunError(f"{self.config} was changed by hand: it holds an interpolation (${{...}})")
         return config
@@ -137,14 +143,12 @@ class RunDirectory:
             os.close(lock)
 
     @contextmanager
-    def recording(self, overrides: Sequence[str]) -> Iterator[None]:
-        """Keep the status: running, then complete, or failed with the reason.
+    def recording(self, config: dict[str, Any], overrides: Sequence[str]) -> Iterator[None]:
+        """Write the config and keep the status: running, then complete, or failed with the reason.
 
-        Ctrl-C leaves the run as failed too, with its checkpoints, so that it can be continued.
+        Ctrl-C and SIGTERM leave the run as failed too, with its checkpoints, so that it can be continued.
         """
         previous = self.read_state() if self.state.exists() else {}
-        self.figures.mkdir(exist_ok=True)
-        self.last_checkpoint.parent.mkdir(exist_ok=True)
         about = {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "overrides": list(overrides),
@@ -153,10 +157,13 @@ class RunDirectory:
             "host": socket.gethostname(),
         }
         history = [*previous.get("resumed", []), previous["started"]] if "started" in previous else []
-        state: dict[str, Any] = {"status": "running", "started": now(), "finished": None, "error": None}
-        self.set_state(**state, resumed=history, **about)
         try:
-            yield
+            with _sigterm_exits():
+                self.write_config(config)
+                self.set_state(status="running", started=now(), finished=None, error=None, resumed=history, **about)
+                self.figures.mkdir(exist_ok=True)
+                self.last_checkpoint.parent.mkdir(exist_ok=True)
+                yield
         except KeyboardInterrupt:
             self._fail("interrupted (Ctrl-C)")
             raise
@@ -175,6 +182,24 @@ class RunDirectory:
             sys.stderr.write(f"{self.state} could not be written\n")
 
 
+@contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """SIGTERM raises SystemExit, also outside of Lightning's fit, so that it can be recorded."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        sys.exit(TERMINATED)
+
+    earlier = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+@functools.cache
 def environment() -> dict[str, Any]:
     """Versions, platform, and the git commit of this code."""
     versions = {}

@@ -41,19 +41,27 @@ def continued_config(run: RunDirectory, overrides: Sequence[str]) -> DictConfig:
     return changed
 
 
-def check_continuation(cfg: DictConfig, run: RunDirectory, done: int, *, inside_epoch: bool) -> None:
+def check_continuation(cfg: DictConfig, run: RunDirectory, done: int, steps: int, *, inside_epoch: bool) -> None:
     """Whether a run can be continued so that it equals one that was never stopped.
 
     Args:
         cfg: from `continued_config`.
         run: to continue.
-        done: epochs that it has trained.
+        done: epochs that it has trained; 0 where it has no checkpoint.
+        steps: optimizer steps that it has made.
         inside_epoch: whether it ended inside an epoch.
 
     Raises:
         RunError: where it cannot.
     """
-    asked, before = cfg.trainer.max_epochs, run.read_config()["trainer"]["max_epochs"]
+    trainer = run.read_config()["trainer"]
+    asked, before = cfg.trainer.max_epochs, trainer["max_epochs"]
+    if cfg.trainer.fast_dev_run and not trainer["fast_dev_run"]:
+        raise RunError(f"trainer.fast_dev_run=true: {run.path} is a real run: try things in a new one")
+    if cfg.trainer.max_steps != trainer["max_steps"] and 0 < cfg.trainer.max_steps <= steps:
+        raise RunError(
+            f"trainer.max_steps={cfg.trainer.max_steps}: {run.path} has made {steps} steps already: ask for more"
+        )
     if asked < done:
         raise RunError(f"trainer.max_epochs={asked}: {run.path} has trained {done} epochs already: ask for more")
     if inside_epoch:
