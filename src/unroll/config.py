@@ -111,7 +111,7 @@ def _check_combinations(cfg: DictConfig) -> None:
         if cfg.trainer.get("limit_val_batches") == 0 or scheduler.get("frequency", 1) % every:
             raise ConfigError(
                 f"scheduler.monitor={monitor} needs a validation at each of its steps: set scheduler.frequency to a "
-                "multiple of trainer.check_val_every_n_epoch, do not set trainer.limit_val_batches=0, or monitor train/loss"
+                "multiple of trainer.check_val_every_n_epoch, remove trainer.limit_val_batches=0, or monitor train/loss"
             )
     if monitor and scheduler.get("interval") == "step":
         raise ConfigError(
