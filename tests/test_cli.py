@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -114,15 +115,20 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("words", MISTAKES, ids=lambda words: words.replace(" ", ","))
-def test_a_mistake_gets_one_clear_line(words, command, tmp_path):
-    done = command(*words.split(), output_dir="output_dir" not in words)
+def assert_refused(done: subprocess.CompletedProcess[str], message: str, tmp_path: Path) -> None:
+    """One line on standard error, an exit code, and nothing written."""
     assert done.returncode == 1
-    assert done.stdout == ""
-    assert MISTAKES[words] in done.stderr
+    assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=lambda words: words.replace(" ", ","))
+def test_a_mistake_gets_one_clear_line(words, command, tmp_path):
+    done = command(*words.split(), output_dir="output_dir" not in words)
+    assert done.stdout == ""
+    assert_refused(done, MISTAKES[words], tmp_path)
 
 
 LATE_MISTAKES = {  # these need torch or the data to be seen
@@ -145,11 +151,7 @@ LATE_MISTAKES = {  # these need torch or the data to be seen
 
 @pytest.mark.parametrize("words", LATE_MISTAKES, ids=lambda words: words.replace(" ", ","))
 def test_a_mistake_seen_late_leaves_nothing_behind(words, command, tmp_path):
-    done = command(*words.split())
-    assert done.returncode == 1
-    assert LATE_MISTAKES[words] in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "outputs").exists()
+    assert_refused(command(*words.split()), LATE_MISTAKES[words], tmp_path)
 
 
 def test_trainer_gpu_without_a_gpu_says_so(command, tmp_path):

@@ -13,6 +13,7 @@ import torch
 import yaml
 from matplotlib.image import imread
 from sklearn.metrics import r2_score, root_mean_squared_error
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import load_config, options
 from unroll.config import plain
@@ -270,6 +271,8 @@ def test_epochs_without_validation_have_no_validation_loss(run_training):
     assert losses.notna().tolist() == [False, False, True, False, False, True, False]
     assert result.metrics["epochs"]["best"] in (3, 6)
     assert result.metrics["epochs"]["trained"] == 7  # patience counts validations
+    events = EventAccumulator(str(result.run.path)).Reload()
+    assert [event.step for event in events.Scalars("val/loss")] == [3, 6]
 
 
 def test_other_precisions_are_evaluated_too(run_training):

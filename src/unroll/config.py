@@ -5,7 +5,7 @@ the command line.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,7 @@ def _check_use(cfg: DictConfig) -> None:
     for group, known in {"": TOP_KEYS, "early_stopping": ("patience", "min_delta")}.items():
         for key in map(str, cfg[group] if group else cfg):
             if key not in known:
-                hint = (
-                    "; the first line of an experiment file must be: # @package _global_" if key == "experiment" else ""
-                )
-                raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{hint or nearest(key, known)}")
+                raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{nearest(key, known)}")
     raw = OmegaConf.to_yaml(cfg, resolve=False)
     for key in map(str, cfg.model):
         if key not in MODEL_KEYS and f"${{model.{key}}}" not in raw:
@@ -164,8 +161,8 @@ def known_keys(cfg: DictConfig) -> list[str]:
     return [*paths, *sorted(parents)]
 
 
-def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def plain(cfg: DictConfig) -> dict[str, Any]:
     """A resolved config as plain dicts and lists: what may be written to files and checkpoints."""
-    container = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else dict(cfg)
+    container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -90,12 +90,10 @@ class Recorder(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the epoch, keep its weights where they are the best."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not self.validated:
+            logged.pop("val/loss", None)  # that of an earlier epoch
         epoch = trainer.current_epoch + 1
-        row = {
-            "epoch": epoch,
-            "train_loss": logged["train/loss"],
-            "val_loss": logged.get("val/loss") if self.validated else None,
-        }
+        row = {"epoch": epoch, "train_loss": logged["train/loss"], "val_loss": logged.get("val/loss")}
         self.history.append(row | {"lr": logged["lr"], "seconds": time.monotonic() - self.epoch_begun})
         if row["val_loss"] is not None and row["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["val_loss"], epoch
@@ -107,6 +105,11 @@ class Recorder(Checkpoint):
             self.tensorboard.add_scalar(name, value, epoch)
         shown = [f"{part} {row[f'{part}_loss']:.4g}" for part in ("train", "val") if row[f"{part}_loss"] is not None]
         self.progress.update(epoch, "  ".join(shown))
+
+    @property
+    def evaluated_epoch(self) -> int:
+        """The best epoch; without any validation, the last one."""
+        return self.best_epoch or len(self.history)
 
     @property
     def stopped_early(self) -> bool:
@@ -136,7 +139,7 @@ class Recorder(Checkpoint):
     def save(self, trainer: L.Trainer) -> None:
         """Write best.ckpt, last.ckpt and history.csv, each in one piece."""
         weights = self.best_weights or trainer.lightning_module.state_dict()
-        best = {"state_dict": dict(weights), "epoch": self.best_epoch or len(self.history), "unroll": self.about}
+        best = {"state_dict": dict(weights), "epoch": self.evaluated_epoch, "unroll": self.about}
         replace_file(self.run.best_checkpoint, lambda path: torch.save(best, path))
         replace_file(self.run.last_checkpoint, lambda path: trainer.save_checkpoint(path))
         self._write_history()

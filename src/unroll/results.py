@@ -61,7 +61,7 @@ def summary(
 ) -> dict[str, Any]:
     """What metrics.json says of a run beside its scores: data, model, epochs, losses, sizes."""
     series, history = datamodule.series, recorder.history
-    best = recorder.best_epoch or len(history)  # without a validation loss, the last epoch
+    best = recorder.evaluated_epoch
     return {
         "data": series.title,
         "kind": series.kind or "real",
@@ -136,8 +136,8 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
     with SummaryWriter(str(run.path), filename_suffix=HPARAMS_SUFFIX) as tensorboard:
         for name, value in final.items():
             tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
-        for summary in hparams(flat, final):
-            tensorboard._get_file_writer().add_summary(summary)
+        for part in hparams(flat, final):
+            tensorboard._get_file_writer().add_summary(part)
 
 
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:

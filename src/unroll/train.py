@@ -202,9 +202,9 @@ def _fit_and_evaluate(
         if not recorder.history:
             raise RunError("no epoch was trained: raise trainer.max_time or trainer.max_steps")
         last = {name: value.detach().clone() for name, value in forecaster.state_dict().items()}
-        best_epoch, trained = recorder.best_epoch or len(recorder.history), len(recorder.history)
+        best_epoch = recorder.evaluated_epoch
         weights = {"best": recorder.best_weights or last}
-        if best_epoch != trained:
+        if best_epoch != len(recorder.history):
             weights["last"] = last
         evaluations = {
             name: evaluate(forecaster, datamodule, name, weights, device)
