@@ -18,8 +18,9 @@ from unroll.targets import check_target
 
 TOP_KEYS = (
     *("data", "model", "optimizer", "scheduler", "trainer", "early_stopping"),
-    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume"),
+    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume", "evaluate_train", "free_run"),
 )
+SECTION_KEYS = {"early_stopping": ("patience", "min_delta"), "free_run": ("steps", "start", "step")}
 SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
 TARGETS = ("data", "model.backbone", "model.head", "optimizer")
 MODEL_KEYS = ("backbone", "head", "dropout", "input_layout", "loss")  # what the forecaster itself reads
@@ -38,6 +39,15 @@ def check_arguments(**arguments: object) -> None:
     """Check a constructor's arguments by the rules of the config."""
     for key, value in arguments.items():
         check_value(key, value)
+
+
+def check_order(order: str, history: bool) -> None:
+    """Raise ConfigError where windows are to be split that must not reach over the split."""
+    if order == "window_then_split" and not history:
+        raise ConfigError(
+            "data.order=window_then_split and data.history=false contradict each other: the windows of a whole series "
+            "read across any split; use data.order=split_then_window"
+        )
 
 
 def leaves(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig, str]]:
@@ -101,8 +111,20 @@ def _check_combinations(cfg: DictConfig) -> None:
             f"data.validation={data.validation} and data.test={data.test} leave no rows to train on: "
             "fractions must add up to less than 1"
         )
-    if data.test == 0:
-        raise ConfigError("data.test=0: a run needs a test segment; give a fraction or a count of rows")
+    check_order(data.get("order", "split_then_window"), data.get("history", True))
+    if data.test == 0 and not cfg.get("evaluate_train"):
+        raise ConfigError(
+            "data.test=0: a run needs a test segment: give a fraction or a count, or set evaluate_train=true to score "
+            "the training segment instead"
+        )
+    free_run = cfg.get("free_run") or {}
+    if free_run.get("steps") and data.horizon != 1:
+        raise ConfigError(
+            f"free_run.steps={free_run['steps']} reads its own forecasts one by one: it needs data.horizon=1, not "
+            f"{data.horizon}"
+        )
+    if free_run.get("step") and free_run.get("start") is None:
+        raise ConfigError(f"free_run.step={free_run['step']} needs free_run.start, the t of the first forecast")
     monitor = scheduler and scheduler.get("monitor")
     if scheduler and str(scheduler._target_).endswith("ReduceLROnPlateau") and not monitor:
         raise ConfigError("scheduler.monitor is missing: ReduceLROnPlateau needs val/loss or train/loss")
@@ -127,7 +149,7 @@ def _check_combinations(cfg: DictConfig) -> None:
 
 def _check_use(cfg: DictConfig) -> None:
     """Keys that `+KEY=VALUE` added and that nothing would read."""
-    for group, known in {"": TOP_KEYS, "early_stopping": ("patience", "min_delta")}.items():
+    for group, known in {"": TOP_KEYS, **SECTION_KEYS}.items():
         for key in map(str, cfg[group] if group else cfg):
             if key not in known:
                 raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{nearest(key, known)}")

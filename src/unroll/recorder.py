@@ -93,7 +93,9 @@ class Recorder(Checkpoint):
         if not self.validated:
             logged.pop("val/loss", None)  # that of an earlier epoch
         epoch = trainer.current_epoch + 1
-        row = {"epoch": epoch, "train_loss": logged["train/loss"], "val_loss": logged.get("val/loss")}
+        last_batch = logged.pop("train/last_batch")  # of a part of the data: in the history, no curve of its own
+        losses = {"train_loss": logged["train/loss"], "last_batch_loss": last_batch, "val_loss": logged.get("val/loss")}
+        row = {"epoch": epoch, **losses}
         self.history.append(row | {"lr": logged["lr"], "seconds": time.monotonic() - self.epoch_begun})
         if row["val_loss"] is not None and row["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["val_loss"], epoch

@@ -18,9 +18,18 @@ from torch.utils.tensorboard.summary import hparams
 from unroll.config import leaves
 from unroll.data.module import WindowDataModule
 from unroll.evaluation.evaluate import Evaluation
-from unroll.evaluation.figures import DPI, ahead, draw_forecast, draw_losses, draw_series
+from unroll.evaluation.figures import (
+    DPI,
+    ahead,
+    draw_forecast,
+    draw_free_run,
+    draw_losses,
+    draw_overlay,
+    draw_series,
+)
+from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.metrics import METRICS
-from unroll.evaluation.report import print_table
+from unroll.evaluation.report import print_table, show
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
 from unroll.runs.directory import RunDirectory, replace_file
@@ -82,8 +91,10 @@ def summary(
             "stopped_early": recorder.stopped_early,
         },
         "loss": {
+            "name": forecaster.loss_name,
             "train_best": history[best - 1]["train_loss"],
             "train_last": history[-1]["train_loss"],
+            "last_batch": history[-1]["last_batch_loss"],
             "val_best": history[best - 1]["val_loss"],
             "val_last": history[-1]["val_loss"],
         },
@@ -94,20 +105,30 @@ def write_figures(
     run: RunDirectory,
     cfg: DictConfig,
     datamodule: WindowDataModule,
-    test: Evaluation,
+    evaluations: Mapping[str, Evaluation],
+    free_run: FreeRun | None,
     history: list[dict[str, Any]],
     best_epoch: int,
     tensorboard: SummaryWriter,
 ) -> None:
-    """Draw the three figures to the run directory and to TensorBoard."""
+    """Draw the figures to the run directory and to TensorBoard.
+
+    The series, the forecast and the losses; where the training segment was evaluated, all forecasts over the series;
+    and the free run.
+    """
     series, subtitle, name = datamodule.series, essentials(cfg), model_name(cfg)
     figures: dict[str, Figure] = {
         "series": draw_series(datamodule, subtitle=subtitle),
-        "forecast": draw_forecast(datamodule, test, label=name, subtitle=subtitle),
+        "forecast": draw_forecast(datamodule, evaluations[main_segment(evaluations)], label=name, subtitle=subtitle),
         "loss": draw_losses(
             history, best_epoch, loss=cfg.model.loss.upper(), title=f"{name} on {series.title}", subtitle=subtitle
         ),
     }
+    if "train" in evaluations:
+        drawn = [evaluations[segment] for segment in ("train", "test") if segment in evaluations]
+        figures["overlay"] = draw_overlay(datamodule, drawn, label=name, subtitle=subtitle)
+    if free_run:
+        figures["free_run"] = draw_free_run(series, free_run, label=name, subtitle=subtitle)
     for key, figure in figures.items():
         path: Path = run.figures / f"{key}.png"
         replace_file(path, functools.partial(figure.savefig, dpi=DPI))
@@ -129,7 +150,7 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
             flat[path] = value if isinstance(value, bool | int | float | str) else str(value)
     flat |= {"model": metrics["model"], "data": metrics["data"]}
     final: dict[str, float] = {}
-    for segment, short in {"validation": "val", "test": "test"}.items():
+    for segment, short in {"train": "train", "validation": "val", "test": "test"}.items():
         if segment in metrics:
             best = metrics[segment]["models"]["best"]
             final |= {f"{short}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
@@ -140,22 +161,54 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
             tensorboard._get_file_writer().add_summary(part)
 
 
+def main_segment(parts: Mapping[str, Any]) -> str:
+    """The segment whose scores stand for a run: test, or train where there is no test segment."""
+    return "test" if "test" in parts else "train"
+
+
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
-    """Print the table of test scores and where everything is, from what metrics.json says."""
-    test, epochs, model = metrics["test"], metrics["epochs"], metrics["model"]
+    """Print the table of scores and where everything is, from what metrics.json says."""
+    segment = main_segment(metrics)
+    scored, epochs, model = metrics[segment], metrics["epochs"], metrics["model"]
     labels = {"best": f"{model}, best epoch {epochs['best']}", "last": f"{model}, last epoch {epochs['trained']}"}
     if epochs["best"] == epochs["trained"]:
         labels["best"] = f"{model}, epoch {epochs['best']} (best = last)"
-        test = test | {"models": {"best": test["models"]["best"]}}
+        scored = scored | {"models": {"best": scored["models"]["best"]}}
     if metrics["loss"]["val_best"] is None:
         labels["best"] = f"{model}, last epoch {epochs['trained']} (no validation)"
-    title = f"{metrics['data']}: test segment, {test['windows']} windows, {ahead(metrics['horizon'])}"
+    title = f"{metrics['data']}: {segment} segment, {scored['windows']} windows, {ahead(metrics['horizon'])}"
+    if segment == "train":
+        title += " (all seen in training: no forecast of anything new)"
     if metrics["fast_dev_run"]:
         title += " (fast_dev_run: one training batch, the scores mean nothing)"
     console.print()
-    print_table(test, title=title, labels=labels, unit=metrics["unit"], console=console)
+    print_table(scored, title=title, labels=labels, unit=metrics["unit"], console=console)
     seconds = metrics["seconds"]
     stopped = ", stopped early (no better validation loss)" if epochs["stopped_early"] else ""
     line = f"{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters"
     console.print(f"\n{line}", style="dim", soft_wrap=True)
+    for words in _asked_lines(metrics):
+        console.print(words, style="dim", soft_wrap=True)
     console.print(f"run: {run.path}", soft_wrap=True, highlight=False)
+
+
+def _asked_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What a config asked for beyond the table: the training segment, a free run."""
+    lines = []
+    if "train" in metrics:
+        losses = [
+            f"{segment} {metrics[segment]['models']['best']['loss']:.4g}"
+            for segment in ("train", "validation", "test")
+            if segment in metrics
+        ]
+        name = metrics["loss"]["name"].upper()
+        lines.append(f"{name} loss in scaled units, epoch {metrics['epochs']['best']}: {', '.join(losses)}")
+    if "free_run" in metrics:
+        run = metrics["free_run"]
+        scores = {metrics["model"]: run["models"]["best"], **run["baselines"]}
+        errors = ", ".join(
+            f"{name} {'beyond all numbers' if row['rmse'] is None else show(row['rmse'])}"
+            for name, row in scores.items()
+        )
+        lines.append(f"free run of {run['steps']} steps from {run['start']} ({run['segment']} segment), RMSE: {errors}")
+    return lines

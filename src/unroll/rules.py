@@ -111,7 +111,7 @@ def list_of(rule: Rule, name: str, example: str) -> Rule:
 
 def _part(value: object) -> str | None:
     fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
-    return None if fits else "a fraction from 0 up to 1, or a count of rows as an integer"
+    return None if fits else "a fraction from 0 up to 1, or a count as an integer"
 
 
 RULES: dict[str, Rule] = {
@@ -123,12 +123,17 @@ RULES: dict[str, Rule] = {
     "resume": optional(text),
     "early_stopping.patience": optional(integer(1)),
     "min_delta": number(0),
+    "evaluate_train": boolean,
+    "free_run.steps": integer(0),
+    "free_run.start": optional(either(number(), text)),
     # data
     "window_size": integer(1),
     "horizon": integer(1),
     "stride": integer(1),
-    "batch_size": integer(1),
+    "batch_size": optional(integer(1)),
     "shuffle": boolean,
+    "order": choice("split_then_window", "window_then_split"),
+    "history": boolean,
     "validation": _part,
     "test": _part,
     "transform": choice("none", "minmax", "standard"),

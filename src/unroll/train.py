@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
@@ -16,13 +17,23 @@ from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import ConfigError, RunError
-from unroll.evaluation.evaluate import evaluate, predictions
+from unroll.evaluation.evaluate import evaluate, fit_regression, predictions
+from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
 from unroll.models.forecaster import Forecaster
 from unroll.models.network import build_network
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, load_checkpoint
-from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
+from unroll.results import (
+    digest,
+    essentials,
+    main_segment,
+    model_name,
+    print_result,
+    summary,
+    write_figures,
+    write_hparams,
+)
 from unroll.runs.directory import RunDirectory, environment, read_json, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
 from unroll.seeding import WEIGHTS, derive_seed
@@ -69,13 +80,13 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
         run = RunDirectory.open(Path(cfg.resume))
         with run.locked():
             return _continue(run, overrides, console, begun)
-    datamodule, forecaster = _prepare(cfg)
+    datamodule, forecaster, course = _prepare(cfg)
     environment()  # asks git, which takes longer than to fill a new directory
     run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
     with run.locked():
         if cfg.data.get("path"):
             cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
-        return _train(cfg, run, datamodule, forecaster, None, overrides, console, begun)
+        return _train(cfg, run, datamodule, forecaster, course, None, overrides, console, begun)
 
 
 def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, begun: float) -> Result:
@@ -84,8 +95,8 @@ def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, beg
     if run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
         console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
         metrics = read_json(run.metrics)
-        if "test" not in metrics:
-            raise RunError(f"{run.metrics} is damaged: it holds no test scores")
+        if main_segment(metrics) not in metrics:
+            raise RunError(f"{run.metrics} is damaged: it holds no scores")
         print_result(run, metrics, console)
         return Result(run, metrics)
     never_saved = run.read_state()["status"] != "complete" and not run.last_checkpoint.exists()
@@ -98,12 +109,12 @@ def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, beg
             checkpoint["unroll"]["inside_epoch"],
         )
     check_continuation(cfg, run, done, steps, inside_epoch=inside)
-    datamodule, forecaster = _prepare(cfg, Series.load(run.series))
-    return _train(cfg, run, datamodule, forecaster, checkpoint, overrides, console, begun)
+    datamodule, forecaster, course = _prepare(cfg, Series.load(run.series))
+    return _train(cfg, run, datamodule, forecaster, course, checkpoint, overrides, console, begun)
 
 
-def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataModule, Forecaster]:
-    """Load the data and build the model. Everything that can be wrong with a config is found here."""
+def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataModule, Forecaster, Course | None]:
+    """Load the data, build the model, plan the free run. Everything that can be wrong with a config is found here."""
     torch.set_num_threads(cfg.threads)
     check_accelerator(cfg.trainer.accelerator)
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
@@ -117,7 +128,8 @@ def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataM
         )
     forecaster = build_forecaster(cfg, datamodule)
     build_trainer(cfg, [])
-    return datamodule, forecaster
+    asked = cfg.get("free_run")
+    return datamodule, forecaster, plan_free_run(datamodule, **plain(asked)) if asked and asked.steps else None
 
 
 def _train(
@@ -125,6 +137,7 @@ def _train(
     run: RunDirectory,
     datamodule: WindowDataModule,
     forecaster: Forecaster,
+    course: Course | None,
     checkpoint: dict[str, Any] | None,
     overrides: Sequence[str],
     console: Console,
@@ -136,7 +149,7 @@ def _train(
             assert datamodule.loaded is not None
             if not run.series.exists():
                 replace_file(run.series, datamodule.loaded.save)
-            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, checkpoint, console, begun)
+            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, course, checkpoint, console, begun)
     except (KeyboardInterrupt, SystemExit):
         kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
         can_go_on = run.config.is_file() and run.state.is_file()
@@ -171,6 +184,7 @@ def _fit_and_evaluate(
     run: RunDirectory,
     datamodule: WindowDataModule,
     forecaster: Forecaster,
+    course: Course | None,
     checkpoint: dict[str, Any] | None,
     console: Console,
     begun: float,
@@ -206,11 +220,14 @@ def _fit_and_evaluate(
         weights = {"best": recorder.best_weights or last}
         if best_epoch != len(recorder.history):
             weights["last"] = last
+        regression = fit_regression(datamodule)
+        asked = [*(["train"] if cfg.get("evaluate_train") else []), "validation", "test"]
         evaluations = {
-            name: evaluate(forecaster, datamodule, name, weights, device)
-            for name in ("validation", "test")
+            name: evaluate(forecaster, datamodule, name, weights, regression, device)
+            for name in asked
             if segments[name]
         }
+        ran = free_run(forecaster, datamodule, course, weights, regression) if course else None
         metrics = summary(cfg, datamodule, forecaster, recorder) | {
             "device": str(device),
             "weights_sha256": {"best": digest(weights["best"]), "last": digest(last)},
@@ -219,9 +236,14 @@ def _fit_and_evaluate(
             values = as_values(evaluation)
             values["models"].setdefault("last", values["models"]["best"])
             metrics[name] = values
-        table = predictions(evaluations["test"], datamodule)
+        shown = [evaluations[name] for name in ("train", "test") if name in evaluations]
+        table = pd.concat([predictions(evaluation, datamodule) for evaluation in shown])
         replace_file(run.predictions, lambda path: table.to_csv(path, index=False))
-        write_figures(run, cfg, datamodule, evaluations["test"], recorder.history, best_epoch, tensorboard)
+        if ran:
+            steps = free_run_table(ran)
+            metrics["free_run"] = free_run_values(ran)
+            replace_file(run.free_run, lambda path: steps.to_csv(path, index=False))
+        write_figures(run, cfg, datamodule, evaluations, ran, recorder.history, best_epoch, tensorboard)
         now = time.monotonic()
         seconds = {"data": loaded - begun, "fit": fitted - loaded, "evaluate": now - fitted, "total": now - begun}
         metrics["seconds"] = {name: round(value, 3) for name, value in seconds.items()}

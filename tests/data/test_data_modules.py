@@ -22,6 +22,8 @@ from unroll.errors import ConfigError, DataError
 from unroll.evaluation.baselines import LinearAutoregression
 from unroll.targets import build
 
+PARTS = ("train", "validation", "test")
+
 
 def make(cfg) -> WindowDataModule:
     datamodule = build(plain(cfg.data), WindowDataModule, "data")
@@ -74,6 +76,41 @@ def test_nothing_fitted_sees_the_test_segment(data, transform, data_overrides):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     weights = [LinearAutoregression(m.series.values, m.origins("train"), 6, 1).weights for m in (honest, changed)]
     assert np.array_equal(*weights)
+
+
+@pytest.mark.parametrize("order", ["split_then_window", "window_then_split"])
+@pytest.mark.parametrize("history", [True, False])
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_no_order_of_splitting_lets_a_target_into_training(order, history, horizon):
+    """No row that is forecast in a segment is read, or is a target, in the training of an earlier one."""
+    series = series_of(np.random.RandomState(0).standard_normal(120))
+    sizes = {"window_size": 7, "horizon": horizon, "validation": 0.2, "test": 0.2}
+    if order == "window_then_split" and not history:
+        with pytest.raises(ConfigError, match="contradict each other"):
+            Given(series, order=order, history=history, **sizes)
+        return
+    given = Given(series, order=order, history=history, **sizes)
+    given.setup()
+    forecast = {name: set((given.origins(name)[:, None] + np.arange(horizon)).ravel()) for name in PARTS}
+    read = {name: set((given.origins(name)[:, None] - 1 - np.arange(7)).ravel()) for name in PARTS}
+    assert all(forecast.values())
+    for number, later in enumerate(PARTS[1:], start=1):
+        for earlier in PARTS[:number]:
+            assert not forecast[later] & (forecast[earlier] | read[earlier])
+        if not history:
+            assert not read[later] & (forecast[PARTS[number - 1]] | read[PARTS[number - 1]])
+    assert len(given.origins("test")) == {"split_then_window": 24, "window_then_split": round(0.2 * (114 - horizon))}[
+        order
+    ] - (0 if order == "window_then_split" else horizon - 1) - (0 if history else 7)
+
+
+def test_segments_may_be_empty_and_a_batch_may_hold_all_windows():
+    given = Given(series_of(np.random.RandomState(0).standard_normal(50)), window_size=5, validation=0, test=0)
+    given.batch_size = None
+    given.setup()
+    (batch,) = given.loader("train", train=True)
+    assert len(batch.target) == 45
+    assert given.val_dataloader() == given.test_dataloader() == []
 
 
 def test_sine_is_what_its_keys_say():

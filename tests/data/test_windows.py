@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unroll.data.windows import EpochSampler, WindowLoader, Windows, origins, split
+from unroll.data.windows import EpochSampler, WindowLoader, Windows, origins, split, split_windows
 from unroll.errors import DataError
 
 SIZES = {"window": st.integers(1, 12), "horizon": st.integers(1, 6), "stride": st.integers(1, 7)}
@@ -99,6 +99,42 @@ def test_split_is_in_time_order_and_whole(rows, validation, test):
     assert [row for segment in segments for row in segment] == list(range(rows))
     assert len(segments.train) >= 1
     assert len(segments.test) == test
+
+
+@given(
+    rows=st.integers(1, 300),
+    validation=st.sampled_from([0, 3, 0.1, 0.4]),
+    test=st.sampled_from([0, 5, 0.15, 0.5]),
+    **SIZES,
+)
+@settings(max_examples=300)
+def test_split_windows_is_the_split_of_the_list_of_all_windows(rows, validation, test, window, horizon, stride):
+    every = list(range(window, rows - horizon + 1, stride))  # what the tutorials cut, by first target
+    counts = [round(part * len(every)) if isinstance(part, float) else part for part in (validation, test)]
+    sizes = {"window_size": window, "horizon": horizon, "stride": stride}
+    if sum(counts) >= len(every):
+        with pytest.raises(DataError, match=f"{len(every)} windows of {window}"):
+            split_windows(rows, validation, test, **sizes)
+        return
+    segments = split_windows(rows, validation, test, **sizes)
+    begin_test = len(every) - counts[1]
+    begin_validation = begin_test - counts[0]
+    parts = [every[:begin_validation], every[begin_validation:begin_test], every[begin_test:]]
+    assert [row for segment in segments for row in segment] == list(range(rows))
+    for segment, expected, later in zip(segments, parts, [parts[1] + parts[2], parts[2], []], strict=True):
+        found = origins(segment, window, horizon, stride).tolist()
+        limit = later[0] if later else rows
+        assert found == [origin for origin in expected if origin + horizon <= limit]  # no target in two segments
+        if horizon == 1:
+            assert found == expected
+
+
+@given(rows=st.integers(30, 200), test=st.integers(1, 30), **SIZES)
+def test_without_history_windows_are_those_of_the_segment_alone(rows, test, window, horizon, stride):
+    segment = range(rows - test, rows)
+    found = origins(segment, window, horizon, stride, history=False)
+    alone = origins(range(test), window, horizon, stride)
+    assert found.tolist() == (alone + segment.start).tolist()
 
 
 def test_split_counts_and_fractions():

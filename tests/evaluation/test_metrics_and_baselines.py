@@ -111,7 +111,8 @@ def test_linear_autoregression_solves_a_clean_sine():
 @pytest.mark.parametrize("season", [None, 1, 7, 500])
 def test_which_baselines_there_are(season):
     values = np.random.RandomState(0).standard_normal((100, 2))
-    found = baselines(values, origins(range(70), 4, 2, 1), origins(range(85, 100), 4, 2, 1), 4, 2, season)
+    regression = LinearAutoregression(values, origins(range(70), 4, 2, 1), 4, 2)
+    found = baselines(values, regression, origins(range(85, 100), 4, 2, 1), season)
     names = ["persistence", "drift", "linear autoregression"] + (["seasonal naive (7)"] if season == 7 else [])
     assert sorted(found) == sorted(names)
     assert all(made.shape == (14, 2) and np.isfinite(made).all() for made in found.values())

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unroll.config import check_arguments
+from unroll.config import check_arguments, check_order
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant
 from unroll.data.transforms import Affine, fit_transform
-from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split
+from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
 from unroll.errors import ConfigError, DataError
 
 EVALUATION_ROWS = 32_768  # of all windows of a batch where nothing is learned: bounds memory, whatever W
@@ -23,9 +23,11 @@ class Windowing(TypedDict, total=False):
     window_size: int
     horizon: int
     stride: int
-    batch_size: int
+    batch_size: int | None
     shuffle: bool
     shuffle_seed: int
+    order: str
+    history: bool
     validation: int | float
     test: int | float
     transform: str
@@ -39,11 +41,14 @@ class WindowDataModule(L.LightningDataModule):
         window_size: W, rows that the model reads.
         horizon: H, rows that it forecasts.
         stride: rows from one window to the next, in every segment.
-        batch_size: B, windows in a training step.
+        batch_size: B, windows in a training step; None: all of them in one.
         shuffle: draw a new order of the training windows each epoch.
         shuffle_seed: the seed of these orders.
-        validation, test: the size of the segments, as a fraction of the rows (0.15) or a count (32);
-            validation may be 0.
+        order: split_then_window | window_then_split: whether rows are split into segments and each segment's windows
+            are cut then, or the windows of the whole series are split. The README says which source does what.
+        history: whether the windows of validation and test may read rows from before their segment.
+        validation, test: the size of the segments, as a fraction of the rows (0.15) or a count (32), or of the windows
+            where these are split; may be 0.
         transform: none | minmax | standard, fitted on the training segment.
         seasonal_period: rows in one season, for the seasonal baseline and MASE; None: what the dates suggest.
 
@@ -59,9 +64,11 @@ class WindowDataModule(L.LightningDataModule):
         window_size: int,
         horizon: int = 1,
         stride: int = 1,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         shuffle: bool = True,
         shuffle_seed: int = 0,
+        order: str = "split_then_window",
+        history: bool = True,
         validation: int | float = 0.15,
         test: int | float = 0.15,
         transform: str = "standard",
@@ -70,9 +77,11 @@ class WindowDataModule(L.LightningDataModule):
         super().__init__()
         check_arguments(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size)
         check_arguments(shuffle=shuffle, validation=validation, test=test, transform=transform)
-        check_arguments(seasonal_period=seasonal_period)
+        check_arguments(seasonal_period=seasonal_period, order=order, history=history)
+        check_order(order, history)
         self.window_size, self.horizon, self.stride, self.batch_size = window_size, horizon, stride, batch_size
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
+        self.order, self.history = order, history
         self.validation, self.test = validation, test
         self.transform_kind, self.asked_period = transform, seasonal_period
         self._copies: dict[torch.device, Tensor] = {}
@@ -93,12 +102,19 @@ class WindowDataModule(L.LightningDataModule):
         if self.loaded is None:
             self.loaded = self.load()
         self.loaded.check()
-        segments = split(len(self.loaded.values), self.validation, self.test)
+        segments = self._split(len(self.loaded.values))
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
         self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
         train = series.values[segments.train.start : segments.train.stop]
         self._origins = {
-            name: origins(segment, self.window_size, self.horizon, self.stride, self.filled)
+            name: origins(
+                segment,
+                self.window_size,
+                self.horizon,
+                self.stride,
+                self.filled,
+                history=self.history or name == "train",
+            )
             for name, segment in segments._asdict().items()
         }
         if self.missing == "interpolate":  # a line that ends in the first target would tell it to the model
@@ -144,7 +160,7 @@ class WindowDataModule(L.LightningDataModule):
         begins = torch.from_numpy(self._origins[segment]).to(device)
         windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
         if train:
-            return WindowLoader(windows, self.batch_size, shuffle=self.shuffle, seed=self.shuffle_seed)
+            return WindowLoader(windows, self.batch_size or len(windows), shuffle=self.shuffle, seed=self.shuffle_seed)
         return WindowLoader(windows, max(1, EVALUATION_ROWS // self.window_size))
 
     def train_dataloader(self) -> WindowLoader:
@@ -155,13 +171,27 @@ class WindowDataModule(L.LightningDataModule):
         """Validation batches; no loader where the validation segment is empty."""
         return self.loader("validation", self._device()) if len(self.segments.validation) else []
 
-    def test_dataloader(self) -> WindowLoader:
-        """Test batches."""
-        return self.loader("test", self._device())
+    def test_dataloader(self) -> WindowLoader | list[WindowLoader]:
+        """Test batches; no loader where the test segment is empty."""
+        return self.loader("test", self._device()) if len(self.segments.test) else []
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Batches are gathered where they are used, so there is nothing to copy."""
         return batch
+
+    def formula(self, t: FloatArray) -> FloatArray:
+        """(n,) the target at any t, without noise, where the series is a formula; data sets define it that have one."""
+        raise ConfigError(
+            "free_run.step: this series is known at its own rows only: set free_run.step=null, or use data=sine or "
+            "data=trend"
+        )
+
+    def _split(self, rows: int) -> Segments:
+        """The segments, in rows."""
+        if self.order == "split_then_window":
+            return split(rows, self.validation, self.test)
+        sizes = {"window_size": self.window_size, "horizon": self.horizon, "stride": self.stride}
+        return split_windows(rows, self.validation, self.test, **sizes)
 
     def _resident(self, device: torch.device) -> Tensor:
         """The values on a device, copied there once."""
@@ -176,13 +206,13 @@ class WindowDataModule(L.LightningDataModule):
         """Every segment that is not empty must hold a window."""
         sizes = {name: len(segment) for name, segment in segments._asdict().items()}
         for name, size in sizes.items():
-            if (size == 0 and name == "validation") or len(self._origins[name]):
+            if (size == 0 and name != "train") or len(self._origins[name]):
                 continue
             needs = f"at least horizon = {self.horizon}"
-            if name == "train":
+            if name == "train" or not self.history:
                 needs = f"at least window_size + horizon = {self.window_size} + {self.horizon}"
             first = segments._asdict()[name].start
-            if name != "train" and first < self.window_size:
+            if name != "train" and self.history and first < self.window_size:
                 needs += f", and window_size = {self.window_size} rows before it"
             parts = ", ".join(f"{part} {rows}" for part, rows in sizes.items())
             raise DataError(

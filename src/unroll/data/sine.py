@@ -8,7 +8,7 @@ import pandas as pd
 
 from unroll.config import check_arguments
 from unroll.data.module import WindowDataModule, Windowing
-from unroll.data.series import Series
+from unroll.data.series import FloatArray, Series
 from unroll.errors import ConfigError
 
 
@@ -51,11 +51,15 @@ class SineData(WindowDataModule):
         """The same numbers on every machine (RandomState's streams are frozen by NumPy's policy)."""
         if self.span is None:
             assert self.step is not None
-            t = np.arange(self.points) * self.step
+            t = np.arange(self.points, dtype=np.float64) * self.step
         else:
-            t = np.linspace(0.0, self.span, self.points)
+            t = np.linspace(0.0, self.span, self.points, dtype=np.float64)
         noise = self.noise * np.random.RandomState(self.seed).standard_normal(self.points)
-        values = self.amplitude * np.sin(2 * math.pi * t / self.period + self.phase) + noise
+        values = self.formula(t) + noise
         rows = self.period / (t[1] - t[0])
         season = round(rows) if abs(rows - round(rows)) < 1e-6 and rows >= 1.5 else None
         return Series(values[:, None], pd.Index(t, name="t"), ("value",), "sine", kind="synthetic", season=season)
+
+    def formula(self, t: FloatArray) -> FloatArray:
+        """(n,) the sine at any t, without noise."""
+        return self.amplitude * np.sin(2 * math.pi * t / self.period + self.phase)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from unroll.config import check_arguments
 from unroll.data.module import WindowDataModule, Windowing
-from unroll.data.series import Series
+from unroll.data.series import FloatArray, Series
 
 
 class TrendData(WindowDataModule):
@@ -43,8 +43,14 @@ class TrendData(WindowDataModule):
 
     def load(self) -> Series:
         """The same numbers on every machine (RandomState's streams are frozen by NumPy's policy)."""
-        t = np.arange(self.points)
+        t = np.arange(self.points, dtype=np.float64)
         noise = self.noise * np.random.RandomState(self.seed).random_sample(self.points)
-        values = self.amplitude * np.sin(self.frequency * t) + noise + self.slope * t
+        values = self.formula(t) + noise
         season = round(2 * math.pi / abs(self.frequency)) if self.frequency else None
-        return Series(values[:, None], pd.Index(t, name="t"), ("value",), "trend", kind="synthetic", season=season)
+        return Series(
+            values[:, None], pd.RangeIndex(self.points, name="t"), ("value",), "trend", kind="synthetic", season=season
+        )
+
+    def formula(self, t: FloatArray) -> FloatArray:
+        """(n,) sine and line at any t, without noise."""
+        return self.amplitude * np.sin(self.frequency * t) + self.slope * t

@@ -50,12 +50,13 @@ class Segments(NamedTuple):
     test: range
 
 
-def split(rows: int, validation: int | float, test: int | float) -> Segments:
+def split(rows: int, validation: int | float, test: int | float, unit: str = "rows") -> Segments:
     """Split rows by time into train, validation and test.
 
     Args:
         rows: N.
-        validation, test: a count of rows (int) or a fraction of all rows (float); validation may be 0.
+        validation, test: a count of rows (int) or a fraction of all rows (float); may be 0.
+        unit: what is counted, for the error message.
 
     Raises:
         DataError: where nothing is left to train on.
@@ -65,14 +66,45 @@ def split(rows: int, validation: int | float, test: int | float) -> Segments:
     begin_validation = begin_test - counts[0]
     if begin_validation < 1:
         raise DataError(
-            f"{rows} rows, less {counts[0]} for validation and {counts[1]} for test, leave none to train on: "
+            f"{rows} {unit}, less {counts[0]} for validation and {counts[1]} for test, leave none to train on: "
             "lower data.validation or data.test"
         )
     return Segments(range(begin_validation), range(begin_validation, begin_test), range(begin_test, rows))
 
 
+def split_windows(
+    rows: int, validation: int | float, test: int | float, *, window_size: int, horizon: int, stride: int
+) -> Segments:
+    """Split the windows of the whole series by time, where `split` splits its rows.
+
+    A segment begins with the first target of its first window. With a horizon above 1, the last windows of the segment
+    before it have targets beyond that row; they are left out (`origins`), so that no target is in two segments.
+
+    Args:
+        rows: N.
+        validation, test: a count of windows (int) or a fraction of all windows (float); may be 0.
+        window_size, horizon, stride: in rows.
+
+    Returns:
+        rows of each segment; the first `window_size` rows, which are no targets, belong to train.
+
+    Raises:
+        DataError: where nothing is left to train on.
+    """
+    begins = [*origins(range(rows), window_size, horizon, stride).tolist(), rows]
+    parts = split(len(begins) - 1, validation, test, f"windows of {window_size} + {horizon} rows")
+    begin_validation, begin_test = begins[parts.validation.start], begins[parts.test.start]
+    return Segments(range(begin_validation), range(begin_validation, begin_test), range(begin_test, rows))
+
+
 def origins(
-    segment: range, window_size: int, horizon: int, stride: int, skip: npt.NDArray[np.bool_] | None = None
+    segment: range,
+    window_size: int,
+    horizon: int,
+    stride: int,
+    skip: npt.NDArray[np.bool_] | None = None,
+    *,
+    history: bool = True,
 ) -> npt.NDArray[np.int64]:
     """The origins of all windows whose targets lie inside a segment.
 
@@ -83,11 +115,13 @@ def origins(
         segment: rows of the segment.
         window_size, horizon, stride: in rows.
         skip: (N,) rows that may be no target, because their value was filled in.
+        history: False: the past too lies inside the segment.
 
     Returns:
         (n,) increasing rows; empty where no window fits.
     """
-    found = np.arange(max(segment.start, window_size), segment.stop - horizon + 1, stride, dtype=np.int64)
+    first = max(segment.start, window_size) if history else segment.start + window_size
+    found = np.arange(first, segment.stop - horizon + 1, stride, dtype=np.int64)
     if skip is not None and skip.any():
         skipped_before = np.concatenate([[0], np.cumsum(skip)])  # skipped rows before each row
         found = found[skipped_before[found + horizon] == skipped_before[found]]

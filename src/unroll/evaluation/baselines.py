@@ -80,6 +80,20 @@ class LinearAutoregression:
         scaled = np.vstack([self._inputs(values, chunk) @ self.weights for chunk in self._chunks(origins)])
         return scaled * self.spread[0] + self.center[0]
 
+    def free_run(self, rows: FloatArray) -> FloatArray:
+        """Forecast many steps, each reading the forecasts before it; for horizon 1.
+
+        Args:
+            rows: (W + n, F) the history, then the rows to forecast, whose targets are not read.
+
+        Returns:
+            (n,) in the series' units.
+        """
+        rows, window = rows.copy(), self.window_size
+        for row in range(window, len(rows)):
+            rows[row, 0] = self.forecast(rows[row - window : row + 1], np.array([window]))[0, 0]
+        return rows[window:, 0]
+
     def _chunks(self, origins: Rows) -> list[Rows]:
         size = max(1, CHUNK // (self.window_size * len(self.center) + 1))
         return [origins[begin : begin + size] for begin in range(0, len(origins), size)]
@@ -93,25 +107,23 @@ class LinearAutoregression:
 
 
 def baselines(
-    values: FloatArray, train: Rows, origins: Rows, window_size: int, horizon: int, season: int | None
+    values: FloatArray, regression: LinearAutoregression, origins: Rows, season: int | None
 ) -> dict[str, FloatArray]:
     """All baselines on the same windows.
 
     Args:
         values: (N, F) the series in its own units; the target is column 0.
-        train: origins of the training windows, for the autoregression.
+        regression: fitted on the training windows; it says H.
         origins: (n,) origins to forecast from.
-        window_size, horizon: W, H.
         season: rows in one season; None or 1, or one longer than the history: no seasonal naive.
 
     Returns:
         (n, H) by name.
     """
-    target = values[:, 0]
+    target, horizon = values[:, 0], regression.horizon
     found = {"persistence": persistence(target, origins, horizon)}
     if season and 1 < season <= origins[0]:
         found[f"seasonal naive ({season})"] = seasonal_naive(target, origins, horizon, season)
     found["drift"] = drift(target, origins, horizon)
-    regression = LinearAutoregression(values, train, window_size, horizon)
     found["linear autoregression"] = regression.forecast(values, origins)
     return found

@@ -12,9 +12,9 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
-from unroll.evaluation.baselines import baselines
+from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
-from unroll.models.forecaster import Forecaster
+from unroll.models.forecaster import LOSSES, Forecaster
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Evaluation:
         by_step: RMSE and MAE of each step ahead, by name.
         best_baseline: the one with the lowest RMSE.
         skill: of each model, over the best baseline, by RMSE; None where that baseline is exact.
+        loss: of each model, as in training: in scaled units.
     """
 
     segment: str
@@ -42,6 +43,7 @@ class Evaluation:
     by_step: dict[str, dict[str, list[float]]]
     best_baseline: str
     skill: dict[str, float | None]
+    loss: dict[str, float]
 
 
 @torch.inference_mode()
@@ -62,6 +64,7 @@ def evaluate(
     datamodule: WindowDataModule,
     segment: str,
     weights: Mapping[str, Mapping[str, Tensor]],
+    regression: LinearAutoregression,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Forecast a segment with each set of weights and with all baselines, and score them on the same targets.
@@ -71,6 +74,7 @@ def evaluate(
         datamodule: after setup.
         segment: train | validation | test; not empty.
         weights: state dicts by name (best, last); equal ones may be the same object.
+        regression: the linear autoregression of the training segment (`fit_regression`).
         device: where to forecast.
 
     Raises:
@@ -78,10 +82,15 @@ def evaluate(
     """
     forecaster.to(device)
     models: dict[str, FloatArray] = {}
+    losses: dict[str, float] = {}
     loader = datamodule.loader(segment, device)
+    rows = datamodule.origins(segment)[:, None] + np.arange(datamodule.horizon)
+    target = datamodule.values[rows, 0]
     for name, state in weights.items():
         forecaster.load_state_dict(state)
-        scaled = forecast(forecaster, loader).numpy().astype(np.float64)
+        made = forecast(forecaster, loader).to(target.dtype)
+        losses[name] = float(LOSSES[forecaster.loss_name](made.double(), target.double()))
+        scaled = made.numpy().astype(np.float64)
         if not np.isfinite(scaled).all():
             raise RunError(
                 f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
@@ -89,9 +98,8 @@ def evaluate(
             )
         models[name] = datamodule.transform.invert_target(scaled)
     origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
-    season, shape = datamodule.seasonal_period, datamodule.shape
-    train = datamodule.origins("train")
-    others = baselines(series.values, train, origins, shape.window_size, shape.horizon, season)
+    season = datamodule.seasonal_period
+    others = baselines(series.values, regression, origins, season)
     train_rows = datamodule.segments.train
     scale = naive_error(series.target[train_rows.start : train_rows.stop], season or 1)
     table = {name: scores(truth, made, scale) for name, made in (models | others).items()}
@@ -99,7 +107,13 @@ def evaluate(
     spread = float(truth.std())
     gains = {name: skill(table[name]["rmse"], table[best]["rmse"], spread) for name in models}
     steps = {name: _by_step(truth, made) for name, made in (models | others).items()}
-    return Evaluation(segment, origins, truth, models, others, table, steps, best, gains)
+    return Evaluation(segment, origins, truth, models, others, table, steps, best, gains, losses)
+
+
+def fit_regression(datamodule: WindowDataModule) -> LinearAutoregression:
+    """The linear autoregression of the training windows, once for all segments."""
+    shape = datamodule.shape
+    return LinearAutoregression(datamodule.series.values, datamodule.origins("train"), shape.window_size, shape.horizon)
 
 
 def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
@@ -111,14 +125,15 @@ def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
 
 
 def predictions(evaluation: Evaluation, datamodule: WindowDataModule) -> pd.DataFrame:
-    """One row a window and step: when, how far ahead, the truth, and every forecast of it."""
+    """One row a window and step: when, how far ahead, the segment, the truth, and every forecast of it."""
     index, horizon = datamodule.series.index, datamodule.horizon
     rows = evaluation.origins[:, None] + np.arange(horizon)
     name = str(index.name or "row")
     columns = {
-        f"{name} (index)" if name in ("origin", "step", "truth") else name: index[rows.ravel()],
+        f"{name} (index)" if name in ("origin", "step", "segment", "truth") else name: index[rows.ravel()],
         "origin": np.repeat(index[evaluation.origins - 1], horizon),
         "step": np.tile(np.arange(1, horizon + 1), len(rows)),
+        "segment": evaluation.segment,
         "truth": evaluation.truth.ravel(),
     }
     columns |= {f"forecast_{name}_epoch": made.ravel() for name, made in evaluation.models.items()}

@@ -18,6 +18,7 @@ from unroll.data.files import shown
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray, Series
 from unroll.evaluation.evaluate import Evaluation
+from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.report import show
 
 # Okabe and Ito's palette, told apart also by colour-blind readers.
@@ -33,6 +34,7 @@ STYLE = {
     "lines.linewidth": 1.1,
     "figure.constrained_layout.use": True,
 }
+COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 DPI = 150
 MOST_POINTS = 4000  # of a line; more are thinned to each bin's extremes
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
@@ -58,27 +60,26 @@ def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
     series, segments = datamodule.series, datamodule.segments
     with _drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
         axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
-        colours = {"train": BLUE, "validation": ORANGE, "test": GREEN}
         for name, segment in segments._asdict().items():
             if len(segment):
                 end = min(segment.stop, len(series.index) - 1)  # the last segment ends with the last row
                 axes.axvspan(
-                    _x(series.index[segment.start]), _x(series.index[end]), color=colours[name], alpha=0.10, lw=0
+                    _x(series.index[segment.start]), _x(series.index[end]), color=COLOURS[name], alpha=0.10, lw=0
                 )
                 middle = _x(series.index[(segment.start + end) // 2])
                 side = "center" if len(segment) > 0.05 * len(series.index) else "right"  # inside the axes
                 middle = middle if side == "center" else _x(series.index[end])
                 place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": side, "va": "top"}
-                axes.text(middle, 0.99, f"{name}\n{len(segment)}", fontsize=7.5, color=colours[name], **place)
-        start = series.index[segments.test.start]
-        axes.axvline(_x(start), color=GREEN, linestyle="--", label=f"forecast start, {_text(start)}")
+                axes.text(middle, 0.99, f"{name}\n{len(segment)}", fontsize=7.5, color=COLOURS[name], **place)
+        if len(segments.test):
+            _mark_start(axes, series.index[segments.test.start])
         axes.margins(x=0.01)
         axes.set_ylim(top=axes.get_ylim()[1] + 0.12 * np.ptp(axes.get_ylim()))  # room for the names
         return _finish(figure, axes, series)
 
 
 def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label: str, subtitle: str) -> Figure:
-    """The segment's truth, the model's forecast and the best baseline's.
+    """The segment's truth with what came before it, the model's forecast and the best baseline's.
 
     With H > 1, forecasts from every H-th row are joined, so that each row is forecast once.
 
@@ -89,10 +90,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         subtitle: the config's essentials.
     """
     series, horizon, origins = datamodule.series, datamodule.horizon, evaluation.origins
-    tiles = [0]
-    for number, origin in enumerate(origins):
-        if origin >= origins[tiles[-1]] + horizon:
-            tiles.append(number)
+    tiles = _tiles(origins, horizon)
     most = max(1, MOST_TARGETS // horizon)
     shown = np.array(tiles[-most:])
     rows = origins[shown][:, None] + np.arange(horizon)
@@ -101,7 +99,9 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         title += f", last {rows.size} of {len(tiles) * horizon} targets"
     with _drawing(title, subtitle, 3.0) as (figure, axes):
         best = evaluation.best_baseline
-        first = rows[0, 0] if rows.size > 20 else max(0, rows[0, 0] - 20)  # of a short forecast, what came before
+        begin = getattr(datamodule.segments, evaluation.segment).start
+        whole = len(tiles) <= most and begin > 0
+        first = max(0, rows[0, 0] - max(20, rows.size // 4)) if whole else rows[0, 0]  # what came before
         span = slice(first, rows[-1, -1] + 1)
         axes.plot(
             series.index[span], known_target(datamodule)[span], color=BLACK, marker=".", markersize=3, label="truth"
@@ -118,6 +118,64 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
                 style["markersize"] = 4
             score = evaluation.scores["best" if colour == BLUE else best]["rmse"]
             axes.plot(x, y, color=colour, label=f"{name}, RMSE {show(score)}", **style)  # type: ignore[arg-type]
+        if whole:
+            _mark_start(axes, series.index[begin])
+        axes.margins(x=0.01)
+        return _finish(figure, axes, series)
+
+
+def draw_overlay(
+    datamodule: WindowDataModule, evaluations: Sequence[Evaluation], *, label: str, subtitle: str
+) -> Figure:
+    """The whole series, and the model's forecasts of several segments over it.
+
+    Args:
+        datamodule: after setup.
+        evaluations: of the training segment and of others.
+        label: what to call the model.
+        subtitle: the config's essentials.
+    """
+    series, horizon = datamodule.series, datamodule.horizon
+    title = f"{series.title}: {' and '.join(found.segment for found in evaluations)} forecasts, {ahead(horizon)}"
+    with _drawing(title, subtitle, 3.0) as (figure, axes):
+        axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
+        for found in evaluations:
+            tiles = np.array(_tiles(found.origins, horizon))
+            rows = found.origins[tiles][:, None] + np.arange(horizon)
+            x, y = _joined(series.index, rows, next(iter(found.models.values()))[tiles])
+            score = show(found.scores["best"]["rmse"] or 0.0)
+            axes.plot(*_thin(x, y), color=COLOURS[found.segment], label=f"{label}, {found.segment}, RMSE {score}")
+            begin = getattr(datamodule.segments, found.segment).start
+            if begin:
+                _mark_start(axes, series.index[begin])
+        axes.margins(x=0.01)
+        return _finish(figure, axes, series)
+
+
+def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) -> Figure:
+    """The history, the truth after it where it is known, the model's free run and the best baseline's.
+
+    Args:
+        series: for its name and unit.
+        run: to draw.
+        label: what to call the model.
+        subtitle: the config's essentials.
+    """
+    course = run.course
+    before, after = course.index[: course.window_size + 1], course.index[course.window_size :]
+    title = f"{series.title}: free run of {course.steps} steps, each reading the forecasts before it"
+    with _drawing(title, subtitle, 3.0) as (figure, axes):
+        axes.plot(before, course.rows[: len(before), 0], color=GREY, label="history")
+        axes.plot(after, course.truth, color=BLACK, label="truth")
+        best = min(run.baselines, key=lambda name: run.scores[name]["rmse"] or 0.0)
+        for name, made, colour in (
+            (best, run.baselines[best], ORANGE),
+            (label, next(iter(run.models.values())), BLUE),
+        ):
+            score = run.scores["best" if colour == BLUE else best]["rmse"]
+            words = f"{name}, RMSE {show(score)}" if score is not None else name
+            axes.plot(after, made, color=colour, linestyle="--" if colour == ORANGE else "-", label=words)
+        _mark_start(axes, after[0])
         axes.margins(x=0.01)
         return _finish(figure, axes, series)
 
@@ -159,6 +217,19 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
 def ahead(horizon: int) -> str:
     """A horizon in words."""
     return "1 step ahead" if horizon == 1 else f"{horizon} steps ahead"
+
+
+def _mark_start(axes: Axes, start: Any) -> None:
+    axes.axvline(_x(start), color=GREY, linestyle=":", label=f"forecast start, {_text(start)}")
+
+
+def _tiles(origins: npt.NDArray[np.int64], horizon: int) -> list[int]:
+    """Numbers of the windows whose targets lie end to end, so that each row is forecast once."""
+    tiles = [0]
+    for number, origin in enumerate(origins):
+        if origin >= origins[tiles[-1]] + horizon:
+            tiles.append(number)
+    return tiles
 
 
 def _x(label: Any) -> Any:

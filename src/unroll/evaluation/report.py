@@ -20,7 +20,10 @@ def as_values(evaluation: Evaluation) -> dict[str, Any]:
     steps = {"by_step": evaluation.by_step} if horizon > 1 else {}
     return {
         "windows": len(evaluation.truth),
-        "models": {name: evaluation.scores[name] | {"skill": evaluation.skill[name]} for name in evaluation.models},
+        "models": {
+            name: evaluation.scores[name] | {"skill": evaluation.skill[name], "loss": evaluation.loss[name]}
+            for name in evaluation.models
+        },
         "baselines": {name: evaluation.scores[name] for name in evaluation.baselines},
         "best_baseline": evaluation.best_baseline,
         **steps,

@@ -48,6 +48,7 @@ class Forecaster(L.LightningModule):
         self.seed = seed
         self._sums: dict[str, Tensor] = {}  # of the loss over an epoch's targets, and how many these are
         self._counts = {"train": 0, "val": 0}
+        self._last_batch = torch.zeros(())
         self._learning_rate = 0.0
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
@@ -62,7 +63,8 @@ class Forecaster(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step. The loss stays on its device until the epoch ends: no waiting, no logging in the step."""
         loss = self.loss(batch)
-        self._add("train", loss.detach(), len(batch.target))
+        self._last_batch = loss.detach()
+        self._add("train", self._last_batch, len(batch.target))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -77,6 +79,62 @@ class Forecaster(L.LightningModule):
         """(B, H) in scaled units."""
         return self(batch.past, batch.future)
 
+    @torch.no_grad()
+    def free_run(
+        self, history: Tensor, steps: int, *, known: Tensor | None = None, future: Tensor | None = None
+    ) -> Tensor:
+        """Forecast many steps ahead, one at a time, each reading the forecasts before it.
+
+        All in scaled units, on the device of the weights; without dropout, without gradients.
+
+        Args:
+            history: (B, n, F) the rows before the first forecast, n >= W; the last W are read.
+            steps: how many.
+            known: (B, steps, F - 1) the columns beside the target in the rows that are forecast. Needed where F > 1: a
+                forecaster forecasts its target alone.
+            future: (B, steps, C) the columns that are known ahead; needed where C > 0.
+
+        Returns:
+            (B, steps).
+
+        Raises:
+            ConfigError: for a horizon above 1, columns that are not given, or shapes that do not fit.
+        """
+        shape = self.network.shape
+        if shape.horizon != 1:
+            raise ConfigError(
+                f"a free run reads its forecasts one by one: it needs a forecaster with horizon 1, not {shape.horizon}"
+            )
+        check_arguments(**{"free_run.steps": steps})
+        if history.dim() != 3 or history.shape[1] < shape.window_size or history.shape[2] != shape.features:
+            raise ConfigError(
+                f"a free run needs a history of shape (B, at least {shape.window_size}, {shape.features}), not "
+                f"{tuple(history.shape)}"
+            )
+        count = len(history)
+        for name, given, width in (("known", known, shape.features - 1), ("future", future, shape.future_features)):
+            if width and given is None:
+                raise ConfigError(
+                    f"a free run of a series with {shape.features} columns needs {name} (B, steps, {width}): the "
+                    "columns beside the target are not forecast, so their values must be known"
+                )
+            if given is not None and given.shape != (count, steps, width):
+                raise ConfigError(f"{name} has the shape {tuple(given.shape)}, not {(count, steps, width)}")
+        training = self.training
+        self.eval()
+        weight = next(self.parameters())
+        window = shape.window_size
+        rows = weight.new_zeros(count, window + steps, shape.features)
+        rows[:, :window] = history[:, -window:]
+        if known is not None:
+            rows[:, window:, 1:] = known
+        ahead = weight.new_zeros(count, steps, 0) if future is None else future.to(weight)
+        for step in range(steps):
+            made = self(rows[:, step : step + window], ahead[:, step : step + 1])
+            rows[:, window + step, 0] = made[:, 0]
+        self.train(training)
+        return rows[:, window:, 0].clone()
+
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random numbers from (seed, epoch), so that a resumed run draws the same."""
         torch.manual_seed(derive_seed(self.seed, DROPOUT, self.current_epoch))
@@ -89,8 +147,11 @@ class Forecaster(L.LightningModule):
         self._log_epoch("val")
 
     def on_train_epoch_end(self) -> None:
-        """Log train/loss, the mean over this epoch's batches as they were trained on, and its first learning rate."""
+        """Log train/loss, the mean over this epoch's batches as they were trained on; the last batch's alone, which is
+        what some published loops print; and the epoch's first learning rate.
+        """
         self._log_epoch("train")
+        self.log("train/last_batch", self._last_batch)
         self.log("lr", self._learning_rate)
 
     def configure_optimizers(self) -> Any:

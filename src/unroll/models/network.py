@@ -18,14 +18,17 @@ class Network(nn.Module):
     Args:
         backbone: (B, W, F) to features (B, W, D).
         head: (B, D + H * C) to (B, H).
+        shape: of the windows that it is made for.
         dropout: before the head.
         input_layout: `sequence` feeds W steps of F features; `features` feeds the window as one step of W * F.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, dropout: float, input_layout: str) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, shape: WindowShape, *, dropout: float, input_layout: str
+    ) -> None:
         super().__init__()
         check_arguments(dropout=dropout, input_layout=input_layout)
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.shape = backbone, head, shape
         self.dropout = nn.Dropout(dropout)
         self.input_layout = input_layout
 
@@ -66,7 +69,7 @@ def build_network(model: Mapping[str, Any], shape: WindowShape) -> Network:
     feature_size = _feature_size(backbone, torch.zeros(2, steps, width))
     head_size = feature_size + shape.horizon * shape.future_features
     head = build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon)
-    return Network(backbone, head, dropout=model["dropout"], input_layout=model["input_layout"])
+    return Network(backbone, head, shape, dropout=model["dropout"], input_layout=model["input_layout"])
 
 
 def _feature_size(backbone: nn.Module, past: Tensor) -> int:

@@ -5,8 +5,9 @@ run.json           status, command line, overrides, versions, git commit, times;
 series.npz         the series that was trained on
 history.csv        losses, learning rate and seconds by epoch
 metrics.json       scores of the best and the last epoch, baselines, skill, seconds, parameters
-predictions.csv    the test segment: truth, forecasts, baselines
-figures/           series.png, forecast.png, loss.png
+predictions.csv    the test segment (and the training segment, where asked for): truth, forecasts, baselines
+free_run.csv       the free run, where asked for: truth, forecasts, baselines
+figures/           series.png, forecast.png, loss.png; overlay.png, free_run.png where asked for
 checkpoints/       best.ckpt, last.ckpt
 events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
 """
@@ -48,6 +49,7 @@ class RunDirectory:
         self.history = path / "history.csv"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.csv"
+        self.free_run = path / "free_run.csv"
         self.figures = path / "figures"
         self.best_checkpoint = path / "checkpoints" / "best.ckpt"
         self.last_checkpoint = path / "checkpoints" / "last.ckpt"

@@ -1,0 +1,207 @@
+"""A free run after training: many steps, each reading the forecasts before it, scored where the truth is known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unroll.data.module import WindowDataModule
+from unroll.data.series import FloatArray
+from unroll.errors import ConfigError, RunError
+from unroll.evaluation.baselines import LinearAutoregression
+from unroll.models.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a free run reads and is compared with, in the series' units. W rows before, n steps, F columns.
+
+    Args:
+        rows: (W + n, F) history and truth; NaN where a target is not known.
+        index: (W + n,) their labels.
+        future_columns: the columns that are known ahead.
+        segment: train | validation | test, where the first forecast lies.
+    """
+
+    rows: FloatArray
+    index: pd.Index
+    window_size: int
+    future_columns: list[int]
+    segment: str
+
+    @property
+    def steps(self) -> int:
+        """How many rows are forecast."""
+        return len(self.rows) - self.window_size
+
+    @property
+    def truth(self) -> FloatArray:
+        """(n,) the target."""
+        return self.rows[self.window_size :, 0]
+
+
+@dataclass(frozen=True)
+class FreeRun:
+    """Forecasts of a course and their errors, in the series' units.
+
+    Args:
+        course: what was forecast.
+        models, baselines: (n,) by name.
+        scores: rmse and mae of each; None where no truth is known.
+    """
+
+    course: Course
+    models: dict[str, FloatArray]
+    baselines: dict[str, FloatArray]
+    scores: dict[str, dict[str, float | None]]
+
+
+def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None, step: float | None = None) -> Course:
+    """Find the rows of a free run. Everything that can be wrong with it is found here, before training.
+
+    Args:
+        datamodule: after setup.
+        steps: n.
+        start: label of the first row that is forecast; None: the first test row.
+        step: from one t to the next, where the series is a formula; None: the series' own rows.
+
+    Raises:
+        ConfigError: where the rows are not there, or columns beside the target are not known ahead.
+    """
+    series, window, segments = datamodule.series, datamodule.window_size, datamodule.segments
+    asked = f"free_run.start={'null' if start is None else start}"
+    unknown = [name for name in series.columns[1:] if name not in series.known_ahead]
+    if unknown:
+        raise ConfigError(
+            f"free_run.steps={steps}: column {unknown[0]} is not known ahead, and a forecaster forecasts its target "
+            "alone: set free_run.steps=0, or train without that column"
+        )
+    if step is not None:
+        if isinstance(start, str):
+            raise ConfigError(f"{asked}: with free_run.step it must be a number")
+        t = start + step * np.arange(-window, steps)
+        values = datamodule.formula(t)
+        reached = int(np.searchsorted(series.index.to_numpy(), start, side="right")) - 1
+        return Course(
+            values[:, None],
+            pd.Index(t, name=series.index.name),
+            window,
+            [],
+            _segment(datamodule, reached),
+        )
+    first = segments.test.start if start is None else _row(series.index, start, asked)
+    if first == len(series.index):
+        raise ConfigError(f"{asked}: there is no test segment to start in: set free_run.start, or data.test")
+    if first < window or first + steps > len(series.index):
+        raise ConfigError(
+            f"{asked}, free_run.steps={steps}: {first} rows are before the start and {len(series.index) - first} after "
+            f"it; it needs data.window_size={window} before and {steps} after: change free_run.start or free_run.steps"
+        )
+    chosen = slice(first - window, first + steps)
+    rows = series.values[chosen].copy()
+    rows[window:, 0] = np.where(datamodule.filled[first : first + steps], np.nan, rows[window:, 0])
+    future = [series.columns.index(column) for column in series.known_ahead]
+    return Course(rows, series.index[chosen], window, future, _segment(datamodule, first))
+
+
+def free_run(
+    forecaster: Forecaster,
+    datamodule: WindowDataModule,
+    course: Course,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    regression: LinearAutoregression,
+) -> FreeRun:
+    """Let each set of weights, and the baselines, run freely over a course.
+
+    Args:
+        forecaster: the weights it has are replaced.
+        datamodule: after setup.
+        course: from `plan_free_run`.
+        weights: state dicts by name.
+        regression: the linear autoregression of the training segment.
+
+    Raises:
+        RunError: where a forecast is not a finite number.
+    """
+    window, steps = course.window_size, course.steps
+    scaled = torch.from_numpy(datamodule.transform.apply(course.rows)).float()[None]  # (1, W + n, F)
+    history, ahead = scaled[:, :window], scaled[:, window:]
+    known = ahead[:, :, 1:] if ahead.shape[2] > 1 else None
+    future = ahead[:, :, course.future_columns] if course.future_columns else None
+    models = {}
+    for name, state in weights.items():
+        forecaster.load_state_dict(state)
+        made = forecaster.free_run(history, steps, known=known, future=future)[0].double().cpu().numpy()
+        if not np.isfinite(made).all():
+            raise RunError(
+                f"the free run of the {name} epoch leaves the finite numbers at step {np.isfinite(made).argmin() + 1}: "
+                "lower free_run.steps or optimizer.lr"
+            )
+        models[name] = datamodule.transform.invert_target(made)
+    last = course.rows[window - 1, 0]
+    others = {"persistence": np.full(steps, last), "linear autoregression": regression.free_run(course.rows)}
+    return FreeRun(course, models, others, {name: _errors(course, made) for name, made in (models | others).items()})
+
+
+def free_run_values(run: FreeRun) -> dict[str, Any]:
+    """What metrics.json says of a free run."""
+    course = run.course
+    return {
+        "start": _plain(course.index[course.window_size]),
+        "steps": course.steps,
+        "segment": course.segment,
+        "models": {name: run.scores[name] for name in run.models},
+        "baselines": {name: run.scores[name] for name in run.baselines},
+    }
+
+
+def free_run_table(run: FreeRun) -> pd.DataFrame:
+    """One row a step: its label, the truth, and every forecast of it."""
+    course = run.course
+    name = str(course.index.name or "row")
+    columns = {
+        f"{name} (index)" if name in ("step", "truth") else name: course.index[course.window_size :],
+        "step": np.arange(1, course.steps + 1),
+        "truth": course.truth,
+    }
+    columns |= {f"forecast_{name}_epoch": made for name, made in run.models.items()}
+    return pd.DataFrame(columns | dict(run.baselines))
+
+
+def _errors(course: Course, made: FloatArray) -> dict[str, float | None]:
+    with np.errstate(over="ignore"):
+        error = (made - course.truth)[~np.isnan(course.truth)]
+        rmse, mae = float(np.sqrt(np.square(error).mean())), float(np.abs(error).mean())
+    return {"rmse": rmse if np.isfinite(rmse) else None, "mae": mae if np.isfinite(mae) else None}
+
+
+def _row(index: pd.Index, start: Any, asked: str) -> int:
+    """The row of a label."""
+    found = np.zeros(0, dtype=np.int64)
+    if isinstance(index, pd.DatetimeIndex):
+        try:
+            found = np.flatnonzero(index == pd.Timestamp(str(start)))
+        except ValueError as error:
+            raise ConfigError(f"{asked} is no date: write it as {_plain(index[0])}") from error
+    elif not isinstance(start, str):
+        found = np.flatnonzero(np.abs(index.to_numpy() - start) < 1e-6 * abs(index[1] - index[0]))
+    if not len(found):
+        raise ConfigError(f"{asked}: no row is labelled so; the rows are {_plain(index[0])} to {_plain(index[-1])}")
+    return int(found[0])
+
+
+def _segment(datamodule: WindowDataModule, row: int) -> str:
+    """The segment of a row; rows that are not in the series count to the nearest end."""
+    row = min(max(row, 0), len(datamodule.series.index) - 1)
+    return next(name for name, rows in datamodule.segments._asdict().items() if row in rows)
+
+
+def _plain(label: Any) -> Any:
+    """A label as JSON takes it."""
+    if isinstance(label, pd.Timestamp):
+        return str(label).removesuffix(" 00:00:00")
+    return label.item() if isinstance(label, np.generic) else label
