@@ -6,7 +6,7 @@ PORT ?= 6006
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard benchmark clean
+.PHONY: help setup train test lint format reproduce tensorboard benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev  ## check style and types
 format: $(VENV)/.dev  ## mend the style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+reproduce: $(VENV)/.core  ## run the reference experiments over seeds, write a page (ARGS="--seeds 3 trend_gru")
+	$(RUN) scripts/reproduce.py $(ARGS)
 
 tensorboard: $(VENV)/.core  ## serve outputs/ on http://localhost:6006 (PORT=, LOGDIR=)
 	$(RUN) -m tensorboard.main --logdir $(LOGDIR) --port $(PORT)

@@ -32,7 +32,7 @@ from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table, show
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
-from unroll.runs.directory import RunDirectory, replace_file
+from unroll.runs.directory import RunDirectory, main_segment, replace_file
 
 SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
 HPARAMS_SUFFIX = ".hparams"
@@ -159,11 +159,6 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
             tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
         for part in hparams(flat, final):
             tensorboard._get_file_writer().add_summary(part)
-
-
-def main_segment(parts: Mapping[str, Any]) -> str:
-    """The segment whose scores stand for a run: test, or train where there is no test segment."""
-    return "test" if "test" in parts else "train"
 
 
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,10 @@ from unroll.models.forecaster import Forecaster
 from unroll.models.network import build_network
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, load_checkpoint
-from unroll.results import (
-    digest,
-    essentials,
-    main_segment,
-    model_name,
-    print_result,
-    summary,
-    write_figures,
-    write_hparams,
-)
-from unroll.runs.directory import RunDirectory, environment, read_json, replace_file, write_json
+from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
+from unroll.runs.directory import RunDirectory, environment, main_segment, read_json, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
+from unroll.runs.reuse import data_digest, fingerprint, matching_runs
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
@@ -60,6 +53,28 @@ class Result:
         return float(self.metrics["loss"]["train_last"])
 
 
+@dataclass(frozen=True)
+class Task:
+    """All that a training needs, loaded and checked; nothing is written yet.
+
+    Args:
+        course: of the free run, where one is asked for.
+        checkpoint: to go on from.
+        data_digest: of the data file.
+        begun: time.monotonic() at the start.
+    """
+
+    cfg: DictConfig
+    datamodule: WindowDataModule
+    forecaster: Forecaster
+    course: Course | None
+    checkpoint: dict[str, Any] | None
+    data_digest: str | None
+    overrides: Sequence[str]
+    console: Console
+    begun: float
+
+
 def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
     """Train one forecaster, evaluate it on the test segment beside the baselines, write its run directory.
 
@@ -74,32 +89,56 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
         ConfigError, DataError, RunError: a mistake that the user can mend, in one line.
     """
     console = console or PatientConsole()
-    begun = time.monotonic()
-    calm_libraries()
     if cfg.resume:
         run = RunDirectory.open(Path(cfg.resume))
         with run.locked():
-            return _continue(run, overrides, console, begun)
-    datamodule, forecaster, course = _prepare(cfg)
+            task = _continued(run, overrides, console)
+            return _train(run, task) if task else _shown(run, console)
+    task = _prepare(cfg, overrides, console, digest=data_digest(plain(cfg)))
     environment()  # asks git, which takes longer than to fill a new directory
-    run = RunDirectory.create(Path(cfg.output_dir), f"{datamodule.series.name}_{model_name(cfg)}".lower())
+    run = RunDirectory.create(Path(cfg.output_dir), f"{task.datamodule.series.name}_{model_name(cfg)}".lower())
     with run.locked():
         if cfg.data.get("path"):
             cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
-        return _train(cfg, run, datamodule, forecaster, course, None, overrides, console, begun)
+        return _train(run, task)
 
 
-def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, begun: float) -> Result:
-    """Train an earlier run further, or show it where there is nothing left to do."""
+def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
+    """Train, unless a run in cfg.output_dir has the same config and data: take its result, or go on where it stopped.
+
+    A run that cannot be gone on with (held by another process, damaged) is left alone, and a new one made. See `train`.
+    """
+    console = console or PatientConsole()
+    config = plain(cfg)
+    for run in matching_runs(Path(cfg.output_dir), fingerprint(config, data_digest(config))):
+        with ExitStack() as held:
+            try:
+                if run.read_state()["status"] == "complete":
+                    return Result(run, read_scores(run))
+                held.enter_context(run.locked())
+                task = _continued(run, [], console)
+            except RunError as error:
+                console.print(f"{error}; a new run is made", soft_wrap=True)
+                continue
+            return _train(run, task) if task else _shown(run, console)
+    return train(cfg, overrides, console)
+
+
+def _shown(run: RunDirectory, console: Console) -> Result:
+    """A complete run in which nothing is left to do."""
+    console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
+    metrics = read_scores(run)
+    print_result(run, metrics, console)
+    return Result(run, metrics)
+
+
+def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) -> Task | None:
+    """An earlier run, to be trained further; None where nothing is left to do."""
     cfg = continued_config(run, overrides)
-    if run.read_state()["status"] == "complete" and run.read_config() == plain(cfg):
-        console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
-        metrics = read_json(run.metrics)
-        if main_segment(metrics) not in metrics:
-            raise RunError(f"{run.metrics} is damaged: it holds no scores")
-        print_result(run, metrics, console)
-        return Result(run, metrics)
-    never_saved = run.read_state()["status"] != "complete" and not run.last_checkpoint.exists()
+    state = run.read_state()
+    if state["status"] == "complete" and run.read_config() == plain(cfg):
+        return None
+    never_saved = state["status"] != "complete" and not run.last_checkpoint.exists()
     checkpoint = None if never_saved else load_checkpoint(run.last_checkpoint)
     done, steps, inside = 0, 0, False
     if checkpoint:
@@ -109,12 +148,23 @@ def _continue(run: RunDirectory, overrides: Sequence[str], console: Console, beg
             checkpoint["unroll"]["inside_epoch"],
         )
     check_continuation(cfg, run, done, steps, inside_epoch=inside)
-    datamodule, forecaster, course = _prepare(cfg, Series.load(run.series))
-    return _train(cfg, run, datamodule, forecaster, course, checkpoint, overrides, console, begun)
+    series = Series.load(run.series) if run.series.exists() or not never_saved else None  # it died before it wrote any
+    digest = state.get("data_sha256") if series else data_digest(plain(cfg))
+    return _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
 
 
-def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataModule, Forecaster, Course | None]:
+def _prepare(
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    console: Console,
+    *,
+    digest: str | None,
+    series: Series | None = None,
+    checkpoint: dict[str, Any] | None = None,
+) -> Task:
     """Load the data, build the model, plan the free run. Everything that can be wrong with a config is found here."""
+    begun = time.monotonic()
+    calm_libraries()
     torch.set_num_threads(cfg.threads)
     check_accelerator(cfg.trainer.accelerator)
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
@@ -126,37 +176,38 @@ def _prepare(cfg: DictConfig, series: Series | None = None) -> tuple[WindowDataM
             f"scheduler.monitor={monitor}: data.validation={cfg.data.validation} leaves no validation rows: raise it, "
             "or set scheduler.monitor=train/loss"
         )
+    asked = cfg.get("free_run")
+    course = plan_free_run(datamodule, **plain(asked)) if asked and asked.steps else None
     forecaster = build_forecaster(cfg, datamodule)
     build_trainer(cfg, [])
-    asked = cfg.get("free_run")
-    return datamodule, forecaster, plan_free_run(datamodule, **plain(asked)) if asked and asked.steps else None
+    return Task(cfg, datamodule, forecaster, course, checkpoint, digest, overrides, console, begun)
 
 
-def _train(
-    cfg: DictConfig,
-    run: RunDirectory,
-    datamodule: WindowDataModule,
-    forecaster: Forecaster,
-    course: Course | None,
-    checkpoint: dict[str, Any] | None,
-    overrides: Sequence[str],
-    console: Console,
-    begun: float,
-) -> Result:
+def _train(run: RunDirectory, task: Task) -> Result:
     """Fit and evaluate inside a run directory that this process holds."""
+    config = plain(task.cfg)
+    identity = {"data_sha256": task.data_digest, "fingerprint": fingerprint(config, task.data_digest)}
     try:
-        with run.recording(plain(cfg), overrides):
-            assert datamodule.loaded is not None
+        with run.recording(config, task.overrides, **identity):
+            assert task.datamodule.loaded is not None
             if not run.series.exists():
-                replace_file(run.series, datamodule.loaded.save)
-            metrics = _fit_and_evaluate(cfg, run, datamodule, forecaster, course, checkpoint, console, begun)
+                replace_file(run.series, task.datamodule.loaded.save)
+            metrics = _fit_and_evaluate(run, task)
     except (KeyboardInterrupt, SystemExit):
         kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
         can_go_on = run.config.is_file() and run.state.is_file()
         sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
         raise
-    print_result(run, metrics, console)
+    print_result(run, metrics, task.console)
     return Result(run, metrics)
+
+
+def read_scores(run: RunDirectory) -> dict[str, Any]:
+    """What metrics.json of a complete run says."""
+    metrics = read_json(run.metrics)
+    if main_segment(metrics) not in metrics:
+        raise RunError(f"{run.metrics} is damaged: it holds no scores")
+    return metrics
 
 
 def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:
@@ -179,17 +230,10 @@ def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaste
     return forecaster
 
 
-def _fit_and_evaluate(
-    cfg: DictConfig,
-    run: RunDirectory,
-    datamodule: WindowDataModule,
-    forecaster: Forecaster,
-    course: Course | None,
-    checkpoint: dict[str, Any] | None,
-    console: Console,
-    begun: float,
-) -> dict[str, Any]:
+def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
     """Train, score, and write what a run leaves behind. Returns what metrics.json says."""
+    cfg, datamodule, forecaster = task.cfg, task.datamodule, task.forecaster
+    console, checkpoint = task.console, task.checkpoint
     purge = (checkpoint["epoch"] if checkpoint else 0) + 1  # the curves of a killed run end where it goes on
     segments = {name: len(datamodule.origins(name)) for name in datamodule.segments._fields}
     about = {
@@ -227,7 +271,7 @@ def _fit_and_evaluate(
             for name in asked
             if segments[name]
         }
-        ran = free_run(forecaster, datamodule, course, weights, regression) if course else None
+        ran = free_run(forecaster, datamodule, task.course, weights, regression) if task.course else None
         metrics = summary(cfg, datamodule, forecaster, recorder) | {
             "device": str(device),
             "weights_sha256": {"best": digest(weights["best"]), "last": digest(last)},
@@ -245,7 +289,12 @@ def _fit_and_evaluate(
             replace_file(run.free_run, lambda path: steps.to_csv(path, index=False))
         write_figures(run, cfg, datamodule, evaluations, ran, recorder.history, best_epoch, tensorboard)
         now = time.monotonic()
-        seconds = {"data": loaded - begun, "fit": fitted - loaded, "evaluate": now - fitted, "total": now - begun}
+        seconds = {
+            "data": loaded - task.begun,
+            "fit": fitted - loaded,
+            "evaluate": now - fitted,
+            "total": now - task.begun,
+        }
         metrics["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         write_hparams(run, cfg, metrics)
         write_json(run.metrics, metrics)

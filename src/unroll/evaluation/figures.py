@@ -41,7 +41,8 @@ MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
 
 
 @contextmanager
-def _drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure, Axes]]:
+def drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the style of all, with its axes; height in inches."""
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(7.2, height))
         axes = figure.subplots()
@@ -58,7 +59,7 @@ def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
         subtitle: the config's essentials.
     """
     series, segments = datamodule.series, datamodule.segments
-    with _drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
         axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
         for name, segment in segments._asdict().items():
             if len(segment):
@@ -97,7 +98,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
     title = f"{series.title}: {evaluation.segment} forecast, {ahead(horizon)}"
     if len(tiles) > most:
         title += f", last {rows.size} of {len(tiles) * horizon} targets"
-    with _drawing(title, subtitle, 3.0) as (figure, axes):
+    with drawing(title, subtitle, 3.0) as (figure, axes):
         best = evaluation.best_baseline
         begin = getattr(datamodule.segments, evaluation.segment).start
         whole = len(tiles) <= most and begin > 0
@@ -137,7 +138,7 @@ def draw_overlay(
     """
     series, horizon = datamodule.series, datamodule.horizon
     title = f"{series.title}: {' and '.join(found.segment for found in evaluations)} forecasts, {ahead(horizon)}"
-    with _drawing(title, subtitle, 3.0) as (figure, axes):
+    with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
         for found in evaluations:
             tiles = np.array(_tiles(found.origins, horizon))
@@ -164,7 +165,7 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
     course = run.course
     before, after = course.index[: course.window_size + 1], course.index[course.window_size :]
     title = f"{series.title}: free run of {course.steps} steps, each reading the forecasts before it"
-    with _drawing(title, subtitle, 3.0) as (figure, axes):
+    with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(before, course.rows[: len(before), 0], color=GREY, label="history")
         axes.plot(after, course.truth, color=BLACK, label="truth")
         best = min(run.baselines, key=lambda name: run.scores[name]["rmse"] or 0.0)
@@ -190,7 +191,7 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         title: what was trained.
         subtitle: the config's essentials.
     """
-    with _drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
         epochs = [row["epoch"] for row in history]
         marker = "." if len(epochs) < 20 else ""
         axes.plot(epochs, [row["train_loss"] for row in history], color=BLUE, marker=marker, label="train")
@@ -211,7 +212,7 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
             axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in digits else "")
         else:
             axes.yaxis.set_minor_formatter(NullFormatter())
-        return _legend(figure, axes)
+        return legend(figure, axes)
 
 
 def ahead(horizon: int) -> str:
@@ -289,10 +290,10 @@ def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    return _legend(figure, axes)
+    return legend(figure, axes)
 
 
-def _legend(figure: Figure, axes: Axes) -> Figure:
+def legend(figure: Figure, axes: Axes) -> Figure:
     """Below the axes, where it hides nothing."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
     return figure

@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -145,10 +145,15 @@ class RunDirectory:
             os.close(lock)
 
     @contextmanager
-    def recording(self, config: dict[str, Any], overrides: Sequence[str]) -> Iterator[None]:
+    def recording(self, config: dict[str, Any], overrides: Sequence[str], **identity: Any) -> Iterator[None]:
         """Write the config and keep the status: running, then complete, or failed with the reason.
 
         Ctrl-C and SIGTERM leave the run as failed too, with its checkpoints, so that it can be continued.
+
+        Args:
+            config: resolved.
+            overrides: of the command line.
+            identity: what run.json says beside that, to know the run again.
         """
         previous = self.read_state() if self.state.exists() else {}
         about = {
@@ -157,6 +162,7 @@ class RunDirectory:
             "environment": environment(),
             "process": os.getpid(),
             "host": socket.gethostname(),
+            **identity,
         }
         history = [*previous.get("resumed", []), previous["started"]] if "started" in previous else []
         try:
@@ -199,6 +205,11 @@ def _sigterm_exits() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, earlier)
+
+
+def main_segment(parts: Mapping[str, Any]) -> str:
+    """The segment whose scores stand for a run: test, or train where there is no test segment."""
+    return "test" if "test" in parts else "train"
 
 
 @functools.cache

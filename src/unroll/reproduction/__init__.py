@@ -1,0 +1,1 @@
+"""The reference experiments: what was published, what our runs say, one page that holds both."""

@@ -1,0 +1,185 @@
+"""Plain sentences on what holds over seeds and what does not, made from the numbers alone."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unroll.reproduction.published import CINEMA_R2, REFERENCES, SINE_SECONDS, TREND_EPOCHS
+from unroll.reproduction.runs import Run, Spread, spread, wins
+
+Groups = Mapping[str, Sequence[Run]]
+"""Runs by experiment, one a seed."""
+
+TRIO = ("rnn", "lstm", "gru")
+FITS = 0.99  # test R2 from which a clean sine counts as fitted
+MODELS = ("gru", "lstm", "rnn")  # the published order on cinema sales, best first
+
+
+def verdicts(groups: Groups) -> list[str]:
+    """One paragraph a claim, for the experiments that were run."""
+    found = [_cinema_order(groups), _cinema_figures(groups), _trend(groups), _sine(groups), _sine_seconds(groups)]
+    found += [_in_sample(groups), _linear(groups)]
+    return [text for text in found if text]
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    if value is None:
+        return "n/a"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def plus_minus(found: Spread) -> str:
+    """Mean, standard deviation and range."""
+    if found.deviation is None:
+        return f"{number(found.mean)} (one seed)"
+    return f"{number(found.mean)} ± {found.deviation:.2g} ({number(found.lowest)} to {number(found.highest)})"
+
+
+def larger_than_spread(one: Spread, other: Spread) -> bool | None:
+    """Whether the difference of two means exceeds the standard deviation between seeds, pooled; None for one seed."""
+    if one.deviation is None or other.deviation is None:
+        return None
+    return abs(one.mean - other.mean) > pooled(one, other)
+
+
+def pooled(one: Spread, other: Spread) -> float:
+    """The standard deviation between seeds of two models together."""
+    return float(np.sqrt(((one.deviation or 0.0) ** 2 + (other.deviation or 0.0) ** 2) / 2))
+
+
+def share_of_draws(spreads: Sequence[Spread]) -> float:
+    """How often one seed of each, drawn at random, has the order given: strictly falling values."""
+    draws = np.stack(np.meshgrid(*(found.values for found in spreads)), axis=-1)
+    return float((np.diff(draws) < 0).all(axis=-1).mean())
+
+
+def _cinema_order(groups: Groups) -> str:
+    found = [spread(groups.get(f"cinema_{model}", ()), lambda run: run.score("test", "r2")) for model in MODELS]
+    spreads = [one for one in found if one]
+    if len(spreads) < len(MODELS):
+        return ""
+    published = " > ".join(f"{model.upper()} {CINEMA_R2[model]}" for model in MODELS)
+    ours = ", ".join(f"{model.upper()} {plus_minus(one)}" for model, one in zip(MODELS, spreads, strict=True))
+    parts, holds = [], True
+    for (better, one), (worse, other) in itertools.pairwise(zip(MODELS, spreads, strict=True)):
+        large = larger_than_spread(one, other)
+        if large is None:
+            return (
+                f"**{published} in test R2 on cinema sales: cannot be said from one seed.** Ours: {ours}. Ask for "
+                "more: `--seeds 5`."
+            )
+        difference = one.mean - other.mean
+        holds = holds and large and difference > 0
+        word = "larger" if large else "not larger"
+        parts.append(
+            f"{better.upper()} - {worse.upper()} is {difference:+.3f}, {word} than the spread between seeds "
+            f"({pooled(one, other):.3f})"
+        )
+    verdict = "holds over our seeds" if holds else "does not hold over seeds"
+    return (
+        f"**{published} in test R2 on cinema sales: {verdict}.** Ours: {ours}. {'; '.join(parts)}. One seed of each, "
+        f"drawn at random, shows the published order in {share_of_draws(spreads):.0%} of the draws."
+    )
+
+
+def _cinema_figures(groups: Groups) -> str:
+    runs = [run for model in MODELS for run in groups.get(f"cinema_{model}", ())]
+    if not runs:
+        return ""
+    if runs[0].metrics["kind"] == "simulated":
+        return (
+            "**The cinema figures are not comparable one by one**: the tutorial read a file that this repository does "
+            "not hold, and without `data.path` ours are of simulated sales. `data.path=FILE` runs them on real ones."
+        )
+    windows = runs[0].metrics["windows"]
+    rows = windows["train"] + windows["test"] + runs[0].metrics["window_size"]
+    return (
+        f"**The cinema figures are of {rows:,} days of the file given** ({windows['train']} and {windows['test']} "
+        "windows); the tutorial's file had 222 days (181 and 32 windows), so its numbers may differ by data alone."
+    )
+
+
+def _trend(groups: Groups) -> str:
+    claims, runs = REFERENCES["trend_gru"].claims, groups.get("trend_gru", ())
+    found = [(claim.value, spread(runs, claim.ours)) for claim in claims]
+    reached = [(value, ours) for value, ours in found if ours and value is not None]
+    if not reached:
+        return ""
+    inside = sum(ours.lowest <= value <= ours.highest for value, ours in reached)
+    value, ours = reached[-1]
+    epoch = TREND_EPOCHS[len(reached) - 1]
+    return (
+        f"**The loss of the trend experiment: {inside} of {len(reached)} published values lie between the lowest and "
+        f"the highest of our seeds** (at epoch {epoch}: published {value}, ours {plus_minus(ours)}). It is the loss of "
+        "the last batch alone, 12 of 716 windows, and each seed draws its own noise, of variance 1.2²/12 = 0.12."
+    )
+
+
+def _sine(groups: Groups) -> str:
+    found = {
+        model: spread(groups.get(f"sine_{model}", ()), lambda run: run.score("test", "r2"))
+        for model in ("rnn", "lstm", "gru")
+    }
+    known = {model: one for model, one in found.items() if one}
+    if not known:
+        return ""
+    lowest = ", ".join(f"{model.upper()} {number(one.lowest)}" for model, one in known.items())
+    fit = all(one.lowest > FITS for one in known.values())
+    free = {model: spread(groups[f"sine_{model}"], lambda run: run.free_run_rmse) for model in known}
+    runs = ", ".join(f"{model.upper()} {plus_minus(one)}" for model, one in free.items() if one)
+    verdict = "holds" if fit else f"does not hold for every seed (R2 of {FITS} or less)"
+    claim = "All three fit the sine" if len(known) == 3 else f"{' and '.join(map(str.upper, known))} fit the sine"
+    return (
+        f"**{claim}: {verdict}.** The lowest test R2 of any seed: {lowest}. RMSE of the free run: {runs}. "
+        "It starts at t = 123, inside the training part: it shows that the sine was learned, not that it was "
+        "extrapolated."
+    )
+
+
+def _sine_seconds(groups: Groups) -> str:
+    trio = [groups.get(f"sine_{model}", ()) for model in TRIO]
+    if not all(trio):
+        return ""
+    ours = sum(float(np.mean([run.seconds for run in runs])) for runs in trio)
+    published = " and ".join(f"{seconds} s on {device}" for device, seconds in SINE_SECONDS.items())
+    how = f"threads {trio[0][0].config['threads']}, device {trio[0][0].metrics['device']}"
+    return (
+        f"**The three sine models take {ours:.0f} s** (the sum of their mean fits, {how}); published: {published}. "
+        "Other machines, so this checks nothing."
+    )
+
+
+def _in_sample(groups: Groups) -> str:
+    runs = groups.get("noisy_sine_gru", ())
+    if not runs or runs[0].segment != "train":
+        return ""
+    return (
+        "**noisy_sine_gru is scored on the data it was trained on**, as in its source. That says how well it was "
+        "learned, nothing of how well it forecasts."
+    )
+
+
+def _linear(groups: Groups) -> str:
+    """Where linear autoregression wins."""
+    every, some, never = [], [], []
+    for name, runs in groups.items():
+        if not runs:
+            continue
+        won = wins(runs, "linear autoregression")
+        if won == 0:
+            every.append(name)
+        elif won < len(runs):
+            some.append(f"{name} ({len(runs) - won} of {len(runs)} seeds)")
+        else:
+            never.append(name)
+    parts = [
+        f"{words} {', '.join(names)}"
+        for words, names in (("in every seed of", every), ("in some seeds of", some), ("in none of", never))
+        if names
+    ]
+    return (
+        f"**Linear autoregression on the same windows wins** {'; '.join(parts)} (lower RMSE on the same targets). On a "
+        "sine without noise it is exact: two values are enough to continue a sine by a linear rule."
+    )
