@@ -7,9 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from unroll.errors import RunError, UnrollError
 from unroll.progress import clock
 from unroll.reproduction.jobs import Job
-from unroll.runs.directory import RunDirectory
+from unroll.runs.directory import TERMINATED, RunDirectory
 
 STOP_SECONDS = 30  # for a worker to write down that it was stopped
 
@@ -45,7 +46,8 @@ def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> t
     progress = Overall(console, jobs, workers)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(log,)) as pool:
-        pending: dict[Future[tuple[Path, bool]], Job] = {pool.submit(_run, job): job for job in jobs}
+        with _uninterrupted():  # the workers inherit it: Ctrl-C is the parent's matter
+            pending: dict[Future[tuple[Path, bool]], Job] = {pool.submit(_run, job): job for job in jobs}
         try:
             for future in as_completed(pending):
                 job = pending[future]
@@ -68,6 +70,15 @@ def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> t
     return found, failures
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
 def stop_workers() -> None:
     """Ask the workers to stop, and wait until they have written down how far they are."""
     children = multiprocessing.active_children()
@@ -78,8 +89,7 @@ def stop_workers() -> None:
 
 
 def _begin(log: Path) -> None:
-    """In a worker: leave the terminal and Ctrl-C to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: leave the terminal to the parent, and end with it."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sys.stdout.flush()
     os.dup2(file, 1)
@@ -100,7 +110,10 @@ def _run(job: Job) -> tuple[Path, bool]:
 
     cfg = OmegaConf.create(job.config)
     begun = time.time()
-    result = train_once(cfg, job.overrides, Console(file=io.StringIO()))
+    try:
+        result = train_once(cfg, job.overrides, Console(file=io.StringIO()))
+    except SystemExit:  # SIGTERM, and it is written down; the pool would begin the next job
+        os._exit(TERMINATED)
     return result.run.path, _finished(result.run) < begun
 
 
