@@ -183,7 +183,7 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_named(tmp_path):
     mended = reproduce(*words, "data.missing=interpolate", folder=folder)
     assert mended.returncode == 0, mended.stderr
     page = (folder / "reproduction.md").read_text()
-    assert "100 days of the file given" in page
+    assert "These runs are of the file given" in page
     assert "| cinema | window, then split |" in page  # not simulated
 
 
