@@ -25,7 +25,7 @@ class Made(Run):
         epochs = np.arange(10, 101, 10)[: len(losses)]
         seconds_each = seconds / max(1, len(losses))
         self.__dict__["history"] = pd.DataFrame({"last_batch_loss": losses, "seconds": seconds_each}, index=epochs)
-        self.__dict__["config"] = {"threads": 1}
+        self.__dict__["config"] = {"threads": 1, "data": {"noise": 1.2, "batch_size": 64}}
 
 
 def cinema(gru, lstm, rnn, **about):
@@ -87,6 +87,8 @@ def test_published_losses_are_looked_for_in_the_range_of_the_seeds():
     runs = [Made("trend_gru", seed, "GRU", losses=losses) for seed, losses in enumerate((low, high))]
     (text,) = [line for line in verdicts({"trend_gru": runs}) if "trend" in line and "loss" in line]
     assert "7 of 10 published values lie between" in text
+    assert "the last batch alone, 53 of 181 windows" in text
+    assert "of variance 0.12" in text
     assert "the published loss is above all of ours at 10, 20, 30)" in text
     short = [Made("trend_gru", 0, "GRU", losses=low[:4]), Made("trend_gru", 1, "GRU", losses=high[:4])]
     assert "1 of 4 published values" in " ".join(verdicts({"trend_gru": short}))

@@ -37,7 +37,8 @@ def plus_minus(found: Spread) -> str:
     """Mean, standard deviation and range."""
     if found.deviation is None:
         return f"{number(found.mean)} (one seed)"
-    return f"{number(found.mean)} ± {found.deviation:.2g} ({number(found.lowest)} to {number(found.highest)})"
+    deviation = f"{found.deviation:,.0f}" if 1e3 <= found.deviation < 1e7 else f"{found.deviation:.2g}"
+    return f"{number(found.mean)} ± {deviation} ({number(found.lowest)} to {number(found.highest)})"
 
 
 def larger_than_spread(one: Spread, other: Spread) -> bool | None:
@@ -124,11 +125,13 @@ def _trend(groups: Groups) -> str:
     outside = f"; the published loss is {' and '.join(missed)}" if missed else ""
     value, ours = reached[-1]
     epoch = TREND_EPOCHS[len(reached) - 1]
+    data, windows = runs[0].config["data"], runs[0].metrics["windows"]["train"]
+    size = windows % (data["batch_size"] or windows) or data["batch_size"] or windows
     return (
         f"**The loss of the trend experiment: {places.count('')} of {len(reached)} published values lie between the "
-        f"lowest and the highest of our seeds** (at epoch {epoch}: published {value}, ours {plus_minus(ours)}{outside}). "
-        "It is the loss of the last batch alone, 12 of 716 windows, and each seed draws its own noise, of variance "
-        "1.2²/12 = 0.12."
+        f"lowest and the highest of our seeds** (at epoch {epoch}: published {value}, ours "
+        f"{plus_minus(ours)}{outside}). It is the loss of the last batch alone, {size} of {windows} windows, and each "
+        f"seed draws its own noise, of variance {number(data['noise'] ** 2 / 12)}."
     )
 
 
