@@ -364,3 +364,52 @@ def test_a_gpu_trains_from_resident_data(run_training):
     assert result.metrics["device"].startswith("cuda")
     scores = [r.metrics["test"]["models"]["best"]["rmse"] for r in (result, cpu)]
     assert scores[0] == pytest.approx(scores[1], rel=0.05)
+
+
+def test_the_training_segment_is_scored_where_asked_for(run_training):
+    output = io.StringIO()
+    result = run_training("evaluate_train=true", "data.horizon=2", "trainer.max_epochs=3", output=output)
+    table = pd.read_csv(result.run.predictions)
+    assert list(table["segment"].unique()) == ["train", "test"]
+    for segment, part in table.groupby("segment"):
+        found = result.metrics[segment]["models"]["best"]
+        assert found["rmse"] == pytest.approx(root_mean_squared_error(part["truth"], part["forecast_best_epoch"]))
+        scale = load_checkpoint(result.run.best_checkpoint)["unroll"]["scale"][0]
+        assert found["loss"] == pytest.approx((found["rmse"] / scale) ** 2, rel=1e-4)
+    assert (result.run.figures / "overlay.png").exists()
+    loss = result.metrics["validation"]["models"]["best"]["loss"]
+    assert loss == pytest.approx(result.metrics["loss"]["val_best"], rel=1e-4)
+    assert re.search(
+        rf"MSE loss in scaled units, epoch 3: train \S+, validation {loss:.4g}, test \S+", output.getvalue()
+    )
+    assert "test segment, 149 windows" in output.getvalue()
+
+
+def test_without_a_test_segment_the_training_segment_stands_for_the_run_and_it_is_said(run_training):
+    output = io.StringIO()
+    overrides = ["experiment=noisy_sine_gru", "trainer.max_epochs=2"]
+    result = run_training(*overrides, output=output)
+    assert "test" not in result.metrics
+    assert (
+        "train segment, 190 windows, 1 step ahead (all seen in training: no forecast of anything new)"
+        in output.getvalue()
+    )
+    assert pd.read_csv(result.run.predictions)["segment"].unique().tolist() == ["train"]
+    again = io.StringIO()
+    run_training(f"resume={result.run.path}", output=again)
+    assert "is complete" in again.getvalue()
+    assert "train segment, 190 windows" in again.getvalue()
+
+
+@pytest.mark.parametrize("experiment", ["trend_gru", "sine_gru", "cinema_lstm"])
+def test_a_continued_experiment_equals_an_uninterrupted_one(experiment, run_training):
+    whole = run_training(f"experiment={experiment}", "trainer.max_epochs=4")
+    part = run_training(f"experiment={experiment}", "trainer.max_epochs=2")
+    continued = run_training(f"resume={part.run.path}", "trainer.max_epochs=4")
+    same(whole, continued)
+    assert continued.run.read_state()["fingerprint"] == whole.run.read_state()["fingerprint"]
+    columns = ["epoch", "train_loss", "last_batch_loss"]
+    histories = [pd.read_csv(result.run.history)[columns] for result in (whole, continued)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    if experiment == "sine_gru":
+        assert whole.run.free_run.read_bytes() == continued.run.free_run.read_bytes()

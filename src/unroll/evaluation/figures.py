@@ -226,6 +226,8 @@ def _mark_start(axes: Axes, start: Any) -> None:
 
 def _tiles(origins: npt.NDArray[np.int64], horizon: int) -> list[int]:
     """Numbers of the windows whose targets lie end to end, so that each row is forecast once."""
+    if horizon == 1:
+        return list(range(len(origins)))
     tiles = [0]
     for number, origin in enumerate(origins):
         if origin >= origins[tiles[-1]] + horizon:
