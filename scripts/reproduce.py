@@ -10,7 +10,9 @@ Complete runs are used again, interrupted ones go on: after Ctrl-C, give the sam
 import argparse
 import fcntl
 import os
+import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +21,12 @@ from pathlib import Path
 from rich.console import Console
 
 from unroll.cli import INTERRUPTED, one_line_errors
-from unroll.errors import RunError
+from unroll.config import check_folder
+from unroll.errors import ConfigError, RunError
 from unroll.progress import PatientConsole
-from unroll.reproduction.jobs import choose, plan
+from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
+from unroll.runs.directory import TERMINATED
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 
@@ -38,6 +42,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), metavar="FOLDER", help="%(default)s")
     arguments = parser.parse_intermixed_args()
     console = PatientConsole()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the workers are stopped too
     with one_line_errors(CONFIG_DIR):
         sys.exit(reproduce(arguments, console))
 
@@ -45,13 +50,14 @@ def main() -> None:
 def reproduce(arguments: argparse.Namespace, console: Console) -> int:
     """Plan, run, write. Returns the exit code."""
     names, overrides = choose(arguments.words)
+    if "${" in str(arguments.output) or str(arguments.output) in ("", "."):
+        raise ConfigError(f"--output {str(arguments.output)!r}: give a folder of its own, without ${{")
     folder: Path = arguments.output.expanduser().absolute()
+    check_folder(folder, f"--output {arguments.output}")
     jobs, notes = plan(names, overrides, arguments.seeds, folder / "runs", CONFIG_DIR)
     workers = min(arguments.jobs or _cores(), len(jobs))
-    for line in (
-        *notes,
-        f"{len(jobs)} runs ({len(names)} experiments, {arguments.seeds} seeds), {workers} side by side",
-    ):
+    counts = f"{_many(len(names), 'experiment')}, {_many(arguments.seeds, 'seed')}"
+    for line in (*notes, f"{_many(len(jobs), 'run')} ({counts}), {workers} side by side"):
         console.print(line, soft_wrap=True, highlight=False)
     with held(folder):
         try:
@@ -63,10 +69,18 @@ def reproduce(arguments: argparse.Namespace, console: Console) -> int:
             from unroll.reproduction.page import About, write
 
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
-            write(found, About(command, overrides, failures, notes, workers), folder, console)
-    for line in failures:
+            write(found, About(command, overrides, together(failures), notes, workers), folder, console)
+    for line in together(failures):
         sys.stderr.write(f"error: {line}\n")
     return 1 if failures else 0
+
+
+def together(failures: dict[Job, str]) -> list[str]:
+    """One line a reason: a mistake that stops all seeds of an experiment is said once."""
+    jobs: dict[tuple[str, str], list[int]] = {}
+    for job, reason in failures.items():
+        jobs.setdefault((job.experiment, reason), []).append(job.seed)
+    return [f"{name} seed {', '.join(map(str, sorted(seeds)))}: {reason}" for (name, reason), seeds in jobs.items()]
 
 
 @contextmanager
@@ -78,12 +92,17 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"--output {folder}: this folder cannot be made ({error.strerror})") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{folder} is in use by another of these commands: wait for it, or give --output") from error
         yield
-    except BlockingIOError as error:
-        raise RunError(f"{folder} is in use by another of these commands: wait for it, or give --output") from error
     finally:
         os.close(lock)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _cores() -> int:
@@ -91,8 +110,8 @@ def _cores() -> int:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to 9999")
     return int(text)
 
 

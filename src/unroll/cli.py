@@ -63,6 +63,8 @@ def explain(error: Exception, config_dir: Path) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     message = " ".join(str(error).split())
+    if isinstance(error, UnrollError):
+        return message
     if isinstance(error, OverrideParseException):
         return (
             f"cannot read the override {error.override!r}: write KEY=VALUE; quote lists, 'KEY=[16,8]', and quote a "
@@ -109,11 +111,18 @@ def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], c
     known = known_keys(_compose([f"{group}={option}" for group, option in groups.items() if option], config_dir))
     added = {override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("+")}
     for key in known_keys(cfg):
-        checked = key.partition(".")[0] not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
+        group = key.partition(".")[0]
+        checked = group not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
         if key.startswith("experiment."):
             raise ConfigError(f"experiment={choices['experiment']}: its first line must be: # @package _global_")
-        if checked and key not in known and key not in added:
-            raise ConfigError(f"experiment={choices['experiment']}: there is no key {key}{nearest(key, known)}")
+        if not checked or key in known or key in added:
+            continue
+        if any(word.startswith(f"{group}=") for word in overrides):
+            raise ConfigError(
+                f"experiment={choices['experiment']} sets {key}, and {group}={choices[group]} has no such key: leave "
+                f"{group}={choices[group]} away, or write an experiment file for it"
+            )
+        raise ConfigError(f"experiment={choices['experiment']}: there is no key {key}{nearest(key, known)}")
 
 
 def _explain_key(key: str, config_dir: Path) -> str:

@@ -150,6 +150,10 @@ def _check_combinations(cfg: DictConfig) -> None:
 def _check_use(cfg: DictConfig) -> None:
     """Keys that `+KEY=VALUE` added and that nothing would read."""
     for group, known in {"": TOP_KEYS, **SECTION_KEYS}.items():
+        if group and not isinstance(cfg.get(group), DictConfig):
+            raise ConfigError(
+                f"{group} is missing or no mapping: set its keys ({', '.join(known)}), or leave the default"
+            )
         for key in map(str, cfg[group] if group else cfg):
             if key not in known:
                 raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{nearest(key, known)}")
@@ -167,13 +171,21 @@ def _check_places(cfg: DictConfig) -> None:
         if not found.is_file():
             kind = "is a directory" if found.is_dir() else "is no regular file" if found.exists() else "does not exist"
             raise ConfigError(f"data.path={path}: this file {kind} (looked from {Path.cwd()})")
-    folder = Path(cfg.output_dir).absolute()
+    check_folder(Path(cfg.output_dir), f"output_dir={cfg.output_dir}")
+
+
+def check_folder(folder: Path, asked: str) -> None:
+    """Raise ConfigError where a folder neither exists nor can be made.
+
+    Args:
+        folder: for runs.
+        asked: as the user gave it.
+    """
+    folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise ConfigError(
-            f"output_dir={cfg.output_dir}: no run directory can be made here ({folder} cannot be written to)"
-        )
+        raise ConfigError(f"{asked}: no run directory can be made here ({folder} cannot be written to)")
 
 
 def known_keys(cfg: DictConfig) -> list[str]:

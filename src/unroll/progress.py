@@ -14,7 +14,13 @@ BAR_SECONDS = 0.5  # between moves of the bar within an epoch
 
 
 class PatientConsole(Console):
-    """A console that goes on without a reader: `python train.py | head` must not cost the training."""
+    """A console that goes on without a reader: `python train.py | head` must not cost the training.
+
+    Square brackets are printed as they are: they may be part of a path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
 
     def on_broken_pipe(self) -> None:
         """Print nothing more."""
@@ -39,7 +45,7 @@ class EpochProgress:
         if console.is_terminal:
             columns = (
                 *(TextColumn("epoch {task.completed:.0f}/{task.total}"), BarColumn(bar_width=24)),
-                *(TextColumn("{task.description}"), TimeElapsedColumn()),
+                *(TextColumn("{task.description}", markup=False), TimeElapsedColumn()),
                 *(TextColumn("at most"), TimeRemainingColumn(compact=True), TextColumn("left")),
             )
             self.bar = Progress(*columns, console=console, transient=True)

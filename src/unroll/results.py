@@ -19,7 +19,6 @@ from unroll.config import leaves
 from unroll.data.module import WindowDataModule
 from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.figures import (
-    DPI,
     ahead,
     draw_forecast,
     draw_free_run,
@@ -30,6 +29,7 @@ from unroll.evaluation.figures import (
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table, show
+from unroll.evaluation.style import DPI
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
 from unroll.runs.directory import RunDirectory, main_segment, replace_file
@@ -201,9 +201,9 @@ def _asked_lines(metrics: Mapping[str, Any]) -> list[str]:
     if "free_run" in metrics:
         run = metrics["free_run"]
         scores = {metrics["model"]: run["models"]["best"], **run["baselines"]}
-        errors = ", ".join(
-            f"{name} {'beyond all numbers' if row['rmse'] is None else show(row['rmse'])}"
-            for name, row in scores.items()
-        )
-        lines.append(f"free run of {run['steps']} steps from {run['start']} ({run['segment']} segment), RMSE: {errors}")
+        errors = [
+            f"{name} {'not finite' if row['rmse'] is None else show(row['rmse'])}" for name, row in scores.items()
+        ]
+        said = f"RMSE: {', '.join(errors)}" if run["known"] else "no truth is known there"
+        lines.append(f"free run of {run['steps']} steps from {run['start']} ({run['segment']} segment), {said}")
     return lines

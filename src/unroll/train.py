@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
-from unroll.errors import ConfigError, RunError
+from unroll.errors import ConfigError, RunError, UnrollError
 from unroll.evaluation.evaluate import evaluate, fit_regression, predictions
 from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
@@ -26,9 +26,9 @@ from unroll.models.network import build_network
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
-from unroll.runs.directory import RunDirectory, environment, main_segment, read_json, replace_file, write_json
+from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
-from unroll.runs.reuse import data_digest, fingerprint, matching_runs
+from unroll.runs.reuse import complete_run, data_digest, equals_uninterrupted, fingerprint, matching_runs, read_result
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
@@ -110,14 +110,17 @@ def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console 
     """
     console = console or PatientConsole()
     config = plain(cfg)
+    done = complete_run(config)
+    if done:
+        return Result(done, read_result(done))
     for run in matching_runs(Path(cfg.output_dir), fingerprint(config, data_digest(config))):
         with ExitStack() as held:
             try:
                 if run.read_state()["status"] == "complete":
-                    return Result(run, read_scores(run))
+                    raise RunError(f"{run.path} is damaged")
                 held.enter_context(run.locked())
                 task = _continued(run, [], console)
-            except RunError as error:
+            except UnrollError as error:
                 console.print(f"{error}; a new run is made", soft_wrap=True)
                 continue
             return _train(run, task) if task else _shown(run, console)
@@ -127,7 +130,7 @@ def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console 
 def _shown(run: RunDirectory, console: Console) -> Result:
     """A complete run in which nothing is left to do."""
     console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
-    metrics = read_scores(run)
+    metrics = read_result(run)
     print_result(run, metrics, console)
     return Result(run, metrics)
 
@@ -186,7 +189,9 @@ def _prepare(
 def _train(run: RunDirectory, task: Task) -> Result:
     """Fit and evaluate inside a run directory that this process holds."""
     config = plain(task.cfg)
-    identity = {"data_sha256": task.data_digest, "fingerprint": fingerprint(config, task.data_digest)}
+    as_if_at_once = task.checkpoint is None or equals_uninterrupted(run, config)
+    known_by = fingerprint(config, task.data_digest) if as_if_at_once else None
+    identity = {"data_sha256": task.data_digest, "fingerprint": known_by}
     try:
         with run.recording(config, task.overrides, **identity):
             assert task.datamodule.loaded is not None
@@ -200,14 +205,6 @@ def _train(run: RunDirectory, task: Task) -> Result:
         raise
     print_result(run, metrics, task.console)
     return Result(run, metrics)
-
-
-def read_scores(run: RunDirectory) -> dict[str, Any]:
-    """What metrics.json of a complete run says."""
-    metrics = read_json(run.metrics)
-    if main_segment(metrics) not in metrics:
-        raise RunError(f"{run.metrics} is damaged: it holds no scores")
-    return metrics
 
 
 def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:

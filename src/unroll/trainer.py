@@ -65,8 +65,8 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         trainer.fit(forecaster, datamodule, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(f"trainer: Lightning refuses this: {' '.join(str(error).split())}") from error
-    except SystemExit:
-        if trainer.received_sigterm:
+    except SystemExit as error:
+        if trainer.received_sigterm or error.code == TERMINATED:
             raise SystemExit(TERMINATED) from None
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
             raise KeyboardInterrupt from None

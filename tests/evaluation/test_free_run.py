@@ -1,5 +1,7 @@
 """Free runs: the model's own forecasts fed back, beside a plain loop; what is not known is said."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,6 +116,9 @@ def test_a_free_run_starts_at_a_date(run_training):
         (("data=cinema", "free_run.start=2018-03-16"), "2 rows are before the start"),
         (("data=cinema", "free_run.start=1999-01-01"), "no row is labelled so; the rows are 2018-03-14 to 2018-10-21"),
         (("data=cinema", "free_run.start=yesterdy"), "is no date: write it as 2018-03-14"),
+        (("data=cinema", "free_run.start=now"), "is no date: write it as 2018-03-14"),
+        (("data=sine", "free_run.start=1e300", "free_run.step=0.5"), "t does not grow"),
+        (("data=trend", "free_run.start=1e150", "free_run.step=1e149"), "numbers beyond 1e\\+140 there"),
         (("data=sine", "free_run.start=3.5"), "no row is labelled so; the rows are 0.0 to 999.0"),
         (("data=sine", "free_run.steps=151"), "150 after it"),
         (("data=cinema", "free_run.start=7", "free_run.step=2"), "known at its own rows only"),
@@ -123,6 +128,45 @@ def test_a_free_run_that_cannot_be_is_refused_before_training(words, message, ru
     with pytest.raises(ConfigError, match=message):
         run_training("free_run.steps=5", *words)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_history_that_was_drawn_towards_the_target_is_refused(run_training, tmp_path):
+    path = tmp_path / "gap.csv"
+    days = pd.date_range("2024-01-01", periods=120, name="day")
+    pd.DataFrame({"y": np.sin(np.arange(120))}, index=days).drop(days[50]).to_csv(path)
+    words = (
+        "data=csv",
+        f"data.path={path}",
+        "data.date=day",
+        "data.target=y",
+        "free_run.steps=3",
+        "data.window_size=5",
+    )
+    with pytest.raises(ConfigError, match="was filled by interpolation"):
+        run_training(*words, "data.missing=interpolate", f"free_run.start={days[51].date()}")
+    for missing, start in (("ffill", 51), ("interpolate", 52)):
+        words_here = (*words, f"data.missing={missing}", f"free_run.start={days[start].date()}", "trainer.max_epochs=1")
+        assert run_training(*words_here).metrics["free_run"]["known"] == 3
+
+
+def test_rows_without_a_known_truth_are_not_scored(run_training, tmp_path):
+    path, output = tmp_path / "gap.csv", io.StringIO()
+    days = pd.date_range("2024-01-01", periods=120, name="day")
+    pd.DataFrame({"y": np.sin(np.arange(120))}, index=days).drop(days[110:112]).to_csv(path)
+    words = (
+        "data=csv",
+        f"data.path={path}",
+        "data.date=day",
+        "data.target=y",
+        "data.missing=ffill",
+        "trainer.max_epochs=1",
+    )
+    start = f"free_run.start={days[110].date()}"
+    found = run_training(*words, start, "free_run.steps=2", output=output).metrics["free_run"]
+    assert found["known"] == 0
+    assert found["models"]["best"] == {"rmse": None, "mae": None}
+    assert "no truth is known there" in output.getvalue()
+    assert run_training(*words, start, "free_run.steps=4").metrics["free_run"]["known"] == 2
 
 
 def test_columns_that_are_not_known_ahead_stop_it(run_training, data_overrides):

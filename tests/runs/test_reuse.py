@@ -98,6 +98,39 @@ def test_a_damaged_or_held_run_is_left_alone(once):
     assert third.run.path not in (first.run.path, second.run.path)
 
 
+def test_a_run_that_was_changed_half_way_is_no_run_of_its_last_config(once, run_training):
+    part = once(*QUICK)
+    longer = run_training(f"resume={part.run.path}", "trainer.max_epochs=4")
+    assert once(QUICK[0], "trainer.max_epochs=4").run.path == longer.run.path  # as if at once
+    clipped = run_training(f"resume={part.run.path}", "trainer.max_epochs=6", "trainer.gradient_clip_val=0.01")
+    assert clipped.run.read_state()["fingerprint"] is None
+    whole = once(QUICK[0], "trainer.max_epochs=6", "trainer.gradient_clip_val=0.01")
+    assert whole.run.path != clipped.run.path
+    assert whole.metrics["weights_sha256"] != clipped.metrics["weights_sha256"]
+
+
+@pytest.mark.parametrize("name", ["history.csv", "config.yaml", "metrics.json", "free_run.csv", "run.json"])
+@pytest.mark.parametrize("content", [None, "", "half"])
+def test_a_complete_run_that_is_damaged_is_made_again(once, name, content):
+    words = (*QUICK, "free_run.steps=5")
+    path = once(*words).run.path / name
+    whole = path.read_text()
+    path.unlink() if content is None else path.write_text("" if content == "" else whole[: len(whole) // 2])
+    again = once(*words)
+    assert again.run.path != path.parent
+    assert again.run.metrics.exists()
+
+
+@pytest.mark.parametrize("name", ["series.npz", "checkpoints/last.ckpt"])
+def test_an_interrupted_run_that_is_damaged_is_left_alone(once, name):
+    first = once(*QUICK)
+    state = json.loads(first.run.state.read_text())
+    first.run.state.write_text(json.dumps(state | {"status": "failed"}))
+    path = first.run.path / name
+    path.write_bytes(path.read_bytes()[:100])
+    assert once(*QUICK).run.path != first.run.path
+
+
 def test_other_things_in_the_folder_do_not_matter(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()

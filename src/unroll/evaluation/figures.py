@@ -1,11 +1,9 @@
-"""Figures of a run, fit for an appendix. Drawn without pyplot, so that no state outlives a figure."""
+"""Figures of a run, fit for an appendix."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,35 +18,10 @@ from unroll.data.series import FloatArray, Series
 from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.report import show
+from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend
 
-# Okabe and Ito's palette, told apart also by colour-blind readers.
-BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#777777"
-STYLE = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "lines.linewidth": 1.1,
-    "figure.constrained_layout.use": True,
-}
-COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
-DPI = 150
 MOST_POINTS = 4000  # of a line; more are thinned to each bin's extremes
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
-
-
-@contextmanager
-def drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure in the style of all, with its axes; height in inches."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(7.2, height))
-        axes = figure.subplots()
-        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        axes.set_title(subtitle, loc="left", fontsize=7.5, color=GREY)
-        yield figure, axes
 
 
 def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
@@ -164,18 +137,23 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
     """
     course = run.course
     before, after = course.index[: course.window_size + 1], course.index[course.window_size :]
-    title = f"{series.title}: free run of {course.steps} steps, each reading the forecasts before it"
+    many = f"{course.steps} steps" if course.steps > 1 else "1 step"
+    title = f"{series.title}: free run of {many}, each reading the forecasts before it"
+    marker = "." if course.steps <= 20 else ""  # a line of so few points hides them
     with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(before, course.rows[: len(before), 0], color=GREY, label="history")
-        axes.plot(after, course.truth, color=BLACK, label="truth")
-        best = min(run.baselines, key=lambda name: run.scores[name]["rmse"] or 0.0)
+        axes.plot(after, course.truth, color=BLACK, marker=marker, label="truth")
+        errors = {name: run.scores[name]["rmse"] for name in run.baselines}
+        known = {name: error for name, error in errors.items() if error is not None}
+        best = min(known or {"persistence": 0.0}, key=lambda name: known.get(name, 0.0))
         for name, made, colour in (
             (best, run.baselines[best], ORANGE),
             (label, next(iter(run.models.values())), BLUE),
         ):
             score = run.scores["best" if colour == BLUE else best]["rmse"]
             words = f"{name}, RMSE {show(score)}" if score is not None else name
-            axes.plot(after, made, color=colour, linestyle="--" if colour == ORANGE else "-", label=words)
+            style = "--" if colour == ORANGE else "-"
+            axes.plot(after, made, color=colour, linestyle=style, marker=marker, label=words)
         _mark_start(axes, after[0])
         axes.margins(x=0.01)
         return _finish(figure, axes, series)
@@ -293,9 +271,3 @@ def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return legend(figure, axes)
-
-
-def legend(figure: Figure, axes: Axes) -> Figure:
-    """Below the axes, where it hides nothing."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
-    return figure

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unroll.data.module import WindowDataModule
-from unroll.data.series import FloatArray
+from unroll.data.series import LARGEST, FloatArray
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
 from unroll.models.forecaster import Forecaster
@@ -85,6 +85,10 @@ def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None
             raise ConfigError(f"{asked}: with free_run.step it must be a number")
         t = start + step * np.arange(-window, steps)
         values = datamodule.formula(t)
+        if not (np.diff(t) > 0).all():
+            raise ConfigError(f"{asked}, free_run.step={step}: t does not grow from step to step: raise free_run.step")
+        if not (np.abs(values) < LARGEST).all():
+            raise ConfigError(f"{asked}: the series has numbers beyond {LARGEST:g} there: start earlier")
         reached = int(np.searchsorted(series.index.to_numpy(), start, side="right")) - 1
         return Course(
             values[:, None],
@@ -100,6 +104,11 @@ def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None
         raise ConfigError(
             f"{asked}, free_run.steps={steps}: {first} rows are before the start and {len(series.index) - first} after "
             f"it; it needs data.window_size={window} before and {steps} after: change free_run.start or free_run.steps"
+        )
+    if datamodule.missing == "interpolate" and datamodule.filled[first - 1] and first in segments.train:
+        raise ConfigError(
+            f"{asked}: the row before it was filled by interpolation, that is from the value that is to be forecast: "
+            "start after a row that has a value"
         )
     chosen = slice(first - window, first + steps)
     rows = series.values[chosen].copy()
@@ -154,6 +163,7 @@ def free_run_values(run: FreeRun) -> dict[str, Any]:
         "start": _plain(course.index[course.window_size]),
         "steps": course.steps,
         "segment": course.segment,
+        "known": int((~np.isnan(course.truth)).sum()),
         "models": {name: run.scores[name] for name in run.models},
         "baselines": {name: run.scores[name] for name in run.baselines},
     }
@@ -173,8 +183,11 @@ def free_run_table(run: FreeRun) -> pd.DataFrame:
 
 
 def _errors(course: Course, made: FloatArray) -> dict[str, float | None]:
+    known = ~np.isnan(course.truth)
+    if not known.any():
+        return {"rmse": None, "mae": None}
     with np.errstate(over="ignore"):
-        error = (made - course.truth)[~np.isnan(course.truth)]
+        error = (made - course.truth)[known]
         rmse, mae = float(np.sqrt(np.square(error).mean())), float(np.abs(error).mean())
     return {"rmse": rmse if np.isfinite(rmse) else None, "mae": mae if np.isfinite(mae) else None}
 
@@ -184,6 +197,8 @@ def _row(index: pd.Index, start: Any, asked: str) -> int:
     found = np.zeros(0, dtype=np.int64)
     if isinstance(index, pd.DatetimeIndex):
         try:
+            if not str(start)[:1].isdigit():  # "now" and "nat" are dates to pandas
+                raise ValueError
             found = np.flatnonzero(index == pd.Timestamp(str(start)))
         except ValueError as error:
             raise ConfigError(f"{asked} is no date: write it as {_plain(index[0])}") from error

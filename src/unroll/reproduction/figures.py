@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from unroll.evaluation.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing, legend
+from unroll.evaluation.style import BLACK, BLUE, GREEN, GREY, ORANGE, drawing, legend
 from unroll.reproduction.published import CINEMA_R2, TREND_EPOCHS, TREND_LOSSES
 from unroll.reproduction.runs import Run
 from unroll.reproduction.verdicts import Groups
@@ -41,6 +42,7 @@ def draw_trend(runs: Sequence[Run]) -> Figure:
         axes.plot(TREND_EPOCHS, TREND_LOSSES, color=ORANGE, linestyle="", marker="D", label="published")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("MSE")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         return legend(figure, axes)
@@ -51,11 +53,11 @@ def draw_cinema(groups: dict[str, Sequence[Run]]) -> Figure:
     first = next(iter(groups.values()))
     title = f"{first[0].metrics['data']}: test R2 by model"
     other = ", other data" if first[0].metrics["kind"] == "simulated" else ""
-    with drawing(title, _seeds(first), 3.2) as (figure, axes):
+    with drawing(title, "one dot a seed; a line is their mean", 3.2) as (figure, axes):
         for place, (model, runs) in enumerate(groups.items()):
             values = np.array([run.score("test", "r2") for run in runs], dtype=float)
             spots = place + np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [place]
-            label = {"label": "ours, one dot a seed"} if place == 0 else {}
+            label = {"label": "ours"} if place == 0 else {}
             axes.plot(spots, values, color=COLOURS[model], marker="o", linestyle="", alpha=0.8, **label)  # type: ignore[arg-type]
             axes.hlines(values.mean(), place - 0.22, place + 0.22, color=COLOURS[model], linewidth=2)
             published = {"label": f"published, one seed{other}"} if place == 0 else {}
@@ -71,20 +73,19 @@ def draw_cinema(groups: dict[str, Sequence[Run]]) -> Figure:
 
 def draw_sine_losses(groups: dict[str, Sequence[Run]]) -> Figure:
     """Training loss of the sine models in one figure."""
-    with drawing("Sine: training loss by epoch", _seeds(next(iter(groups.values()))), 3.0) as (figure, axes):
+    with drawing("Sine: training loss by epoch", _seeds(*groups.values()), 3.0) as (figure, axes):
         for model, runs in groups.items():
             _band(axes, _over_seeds([run.history["train_loss"] for run in runs]), COLOURS[model], model.upper())
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("MSE")
         return legend(figure, axes)
 
 
 def draw_sine_free_runs(groups: dict[str, Sequence[Run]]) -> Figure:
     """Free runs of the sine models in one figure."""
-    with drawing(
-        "Sine: free runs, each step reading the forecasts before it", _seeds(next(iter(groups.values()))), 3.2
-    ) as (
+    with drawing("Sine: free runs, each step reading the forecasts before it", _seeds(*groups.values()), 3.2) as (
         figure,
         axes,
     ):
@@ -105,7 +106,7 @@ def draw_relative(groups: Groups) -> Figure:
     """RMSE relative to persistence, of each run and of linear autoregression, on a log scale."""
     with drawing(
         "RMSE relative to persistence, on the same targets",
-        "a dot left of the cross: the model wins",
+        "one dot a seed; left of the cross, the model wins",
         0.9 + 0.33 * len(groups),
     ) as (
         figure,
@@ -119,7 +120,7 @@ def draw_relative(groups: Groups) -> Figure:
                 if ours is not None and theirs is not None and base:
                     values.append(max(ours / base, FLOOR))
                     linear.append(max(theirs / base, FLOOR))
-            labels = {"label": "model, one dot a seed"} if place == 0 else {}
+            labels = {"label": "model"} if place == 0 else {}
             axes.plot(values, [place] * len(values), color=BLUE, marker="o", linestyle="", alpha=0.6, **labels)  # type: ignore[arg-type]
             labels = {"label": "linear autoregression (mean)"} if place == 0 else {}
             axes.plot([np.mean(linear)], [place], color=ORANGE, marker="x", markersize=8, linestyle="", **labels)  # type: ignore[arg-type]
@@ -133,8 +134,10 @@ def draw_relative(groups: Groups) -> Figure:
         return legend(figure, axes)
 
 
-def _seeds(runs: Sequence[Run]) -> str:
-    return f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; a line is their mean, a band their range"
+def _seeds(*groups: Sequence[Run]) -> str:
+    counts = sorted({len(runs) for runs in groups})
+    many = " to ".join(map(str, [counts[0], *counts[1:][-1:]]))
+    return f"{many} seed{'' if many == '1' else 's'}; a line is their mean, a band their range"
 
 
 def _over_seeds(columns: Sequence[pd.Series]) -> pd.DataFrame:

@@ -13,7 +13,20 @@ from unroll.config import check_config, known_keys, plain
 from unroll.errors import ConfigError, nearest
 from unroll.reproduction.published import REFERENCES
 
-OWN = {"seed": "--seeds N", "output_dir": "--output FOLDER", "resume": "", "experiment": "the names of experiments"}
+OWN = {
+    "seed": "--seeds N",
+    "output_dir": "--output FOLDER",
+    "resume": "the same command again, which goes on by itself",
+    "experiment": "the names of experiments",
+    "model": "other experiments (python train.py experiment=NAME model=... changes the model)",
+    "data": "other experiments (python train.py experiment=NAME data=... changes the data)",
+}
+
+
+HARMLESS = {  # what leaves an experiment what it is: the file, the machine
+    *("data.path", "data.target", "data.date", "data.missing", "data.cinema_code", "data.film_code"),
+    *("trainer", "trainer.accelerator", "threads", "checkpoint_seconds", "evaluate_train"),
+}
 
 
 @dataclass(frozen=True, eq=False)  # a dictionary has no hash
@@ -33,6 +46,12 @@ class Job:
     work: float
 
     @property
+    def changed(self) -> bool:
+        """Whether an override makes it another experiment than the published one."""
+        keys = [word.partition("=")[0] for word in self.overrides]
+        return not {*keys} <= HARMLESS | {"experiment", "seed"}
+
+    @property
     def name(self) -> str:
         """For people."""
         return f"{self.experiment} seed {self.seed}"
@@ -49,16 +68,17 @@ def choose(words: Sequence[str]) -> tuple[list[str], list[str]]:
     for name in names:
         if name not in REFERENCES:
             raise ConfigError(
-                f"{name}: there is no such reference experiment{nearest(name, REFERENCES)}; choose from: "
-                f"{', '.join(REFERENCES)}"
+                f"{name!r}: there is no such reference experiment{nearest(name, REFERENCES)}; choose from: "
+                f"{', '.join(REFERENCES)}; to change a key, write KEY=VALUE"
             )
     for word in overrides:
+        if word.startswith("="):
+            raise ConfigError(f"{word}: write KEY=VALUE")
         if word.startswith(("+", "~")):
             raise ConfigError(f"{word}: keys can be set here (KEY=VALUE), not added or removed")
-        if word.partition("=")[0] in OWN:
-            raise ConfigError(
-                f"{word}: this command sets it itself; give {OWN[word.partition('=')[0]] or 'no such key'}"
-            )
+        key = word.partition("=")[0]
+        if key in OWN:
+            raise ConfigError(f"{word}: it cannot be set here; give {OWN[key]}")
     return names, overrides
 
 
@@ -97,12 +117,14 @@ def plan(
             mine[name].append(word)
     jobs = []
     for name in names:
+        typed = [f"experiment={name}", *mine[name]]
+        cfg, choices = _compose(typed, config_dir)
+        cfg.output_dir = str(folder)
+        check_keys(cfg, choices, typed, config_dir)
+        check_config(cfg)
         for seed in range(seeds):
-            typed = [f"experiment={name}", *mine[name], f"seed={seed}"]
-            cfg, choices = _compose([*typed, f"output_dir='{folder}'"], config_dir)
-            check_keys(cfg, choices, typed, config_dir)
-            check_config(cfg)
-            jobs.append(Job(name, seed, plain(cfg), tuple(typed), REFERENCES[name].work))
+            cfg.seed = seed
+            jobs.append(Job(name, seed, plain(cfg), (*typed, f"seed={seed}"), REFERENCES[name].work))
     return sorted(jobs, key=lambda job: (-job.work, job.seed)), notes
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from unroll.evaluation.figures import DPI
+from unroll.evaluation.style import DPI
 from unroll.reproduction.figures import comparison_figures
 from unroll.reproduction.jobs import Job
 from unroll.reproduction.published import ORDERS, REFERENCES
@@ -20,6 +20,17 @@ from unroll.reproduction.verdicts import Groups, number, plus_minus, verdicts
 from unroll.runs.directory import RunDirectory, replace_file, write_text
 
 PAGE, TABLE = "reproduction.md", "reproduction.csv"
+CAPTIONS = {
+    "cinema_r2": "Test R2 on cinema sales",
+    "trend_loss": "trend_gru, loss of the last batch",
+    "sine_losses": "Loss of the sine models",
+    "sine_free_runs": "Free runs of the sine models",
+    "relative_rmse": "All experiments beside persistence and linear autoregression",
+    "overlay": "forecasts over the series",
+    "forecast": "forecast",
+    "free_run": "free run",
+    "loss": "loss by epoch",
+}
 SCORES = ("rmse", "mae", "r2", "mase")
 
 
@@ -42,31 +53,34 @@ class About:
     workers: int = 1
 
 
-def render(groups: Groups, about: About, figures: dict[str, list[str]]) -> str:
+def render(groups: Groups, about: About, figures: dict[str, list[tuple[str, str]]]) -> str:
     """The page, in Markdown.
 
     Args:
         groups: runs by experiment; none is empty.
         about: how it came about.
-        figures: file names by heading, relative to the page.
+        figures: captions and file names by heading, relative to the page.
     """
     runs = [run for group in groups.values() for run in group]
     seeds = sorted({run.seed for run in runs})
     environment = runs[0].directory.read_state()["environment"]
-    commits = {run.directory.read_state()["environment"]["git_commit"] or "unknown" for run in runs}
+    commits = {_commit(run.directory.read_state()["environment"]) for run in runs}
     parts = [
         "# The reference experiments, over seeds",
         f"`{about.command}`, {date.today().isoformat()}: {len(runs)} runs, seeds {', '.join(map(str, seeds))}; torch "
         f"{environment['packages']['torch']}, lightning {environment['packages']['lightning']}, Python "
-        f"{environment['python']}; commit {', '.join(sorted(commit[:10] for commit in commits))}.",
+        f"{environment['python']}; commit {', '.join(sorted(commits))}.",
         "Five published tutorials showed one seed each. Below, their figures beside ours over several seeds, and "
         "simple baselines on the same targets.",
     ]
-    if about.overrides:
+    changed = [name for name, group in groups.items() if group[0].changed]
+    if changed:
         parts.append(
-            f"**Changed from the experiments: `{' '.join(about.overrides)}`.** Where that touches data, model or "
-            "training, the published figures are of another setting."
+            f"**Changed from the published experiments by `{' '.join(about.overrides)}`: {', '.join(changed)}.** Their "
+            "published figures are of another setting, and are not judged."
         )
+    elif about.overrides:
+        parts.append(f"With `{' '.join(about.overrides)}`.")
     parts += [*about.notes, *(f"**Failed, and missing below:** {line}" for line in about.failures)]
     parts += ["## What holds, and what does not", "\n".join(f"- {text}" for text in verdicts(groups))]
     parts += ["## Published and ours", _claims(groups)]
@@ -77,8 +91,8 @@ def render(groups: Groups, about: About, figures: dict[str, list[str]]) -> str:
         _baselines(groups),
     ]
     parts += ["## What was run", _runs(groups, about)]
-    for heading, names in figures.items():
-        parts += [f"## {heading}", *(f"![{name.rpartition('/')[2]}]({name})" for name in names)]
+    for heading, pictures in figures.items():
+        parts += [f"## {heading}", *(f"{caption}\n\n![{name}]({name})" for caption, name in pictures)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,6 +116,12 @@ def table(groups: Groups) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _commit(environment: Mapping[str, Any]) -> str:
+    """The commit of a run's code."""
+    commit = str(environment["git_commit"] or "unknown")[:10]
+    return f"{commit} with local changes" if environment["git_dirty"] else commit
+
+
 def _row(name: str, forecast: str, quantity: str, published: float | None, found: Spread | None) -> dict[str, Any]:
     row: dict[str, Any] = {"experiment": name, "forecast": forecast, "quantity": quantity, "published": published}
     if found is None:
@@ -122,8 +142,12 @@ def _claims(groups: Groups) -> str:
             place = ""
             if claim.value is not None:
                 place = "inside" if found.lowest <= claim.value <= found.highest else "outside"
+                if len(runs) == 1:
+                    place = "one seed"
                 if runs[0].metrics["kind"] == "simulated":
                     place = "other data"
+                if runs[0].changed:
+                    place = "changed"
             values = [number(value) for value in (found.mean, found.deviation, found.lowest, found.highest)]
             rows.append([name, claim.quantity, published, *values, place])
     headings = ["experiment", "quantity", "published", "ours: mean", "sd", "min", "max", "published is in min..max"]
@@ -165,14 +189,15 @@ def _runs(groups: Groups, about: About) -> str:
         rows.append([*cells, f"{seconds.mean:.1f} ({seconds.lowest:.1f} to {seconds.highest:.1f})", str(len(runs))])
     headings = ["experiment", "what", "data", "order", "train windows", "test windows", "parameters", "epochs"]
     note = (
-        "The README explains the two orders, and why neither leaks (`Two orders of splitting`). Seconds were measured "
-        f"with {about.workers} runs side by side."
+        "The README explains the two orders, and why neither leaks (`Two orders of splitting`). Seconds are the sum of "
+        f"a run's epochs, while others shared the machine ({about.workers} at once in this command)."
     )
     return _markdown([*headings, "fit seconds", "seeds"], rows) + f"\n\n{note}"
 
 
 def _markdown(headings: list[str], rows: list[list[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [headings, ["---"] * len(headings), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -187,22 +212,27 @@ def write(found: Mapping[Job, Path], about: About, folder: Path, console: Consol
     """
     groups: dict[str, list[Run]] = {}
     for name in REFERENCES:
-        runs = [Run(name, job.seed, RunDirectory(path)) for job, path in found.items() if job.experiment == name]
+        runs = [
+            Run(name, job.seed, RunDirectory(path), job.changed)
+            for job, path in found.items()
+            if job.experiment == name
+        ]
         if runs:
             groups[name] = sorted(runs, key=lambda run: run.seed)
     pictures = folder / "figures"
     pictures.mkdir(exist_ok=True)
-    names: dict[str, list[str]] = {"Over seeds": [], "As each source shows it, seed 0": []}
+    names: dict[str, list[tuple[str, str]]] = {"Over seeds": [], "As each source shows it, one seed": []}
     for name, figure in comparison_figures(groups).items():
         path = pictures / f"{name}.png"
         replace_file(path, functools.partial(figure.savefig, dpi=DPI))
-        names["Over seeds"].append(f"figures/{path.name}")
+        names["Over seeds"].append((CAPTIONS[name], f"figures/{path.name}"))
     for name, runs in groups.items():
         for shown in REFERENCES[name].figures:
             source, path = runs[0].directory.figures / f"{shown}.png", pictures / f"{name}_{shown}.png"
             if source.exists():  # an override may have taken it away
                 replace_file(path, functools.partial(shutil.copyfile, source))
-                names["As each source shows it, seed 0"].append(f"figures/{path.name}")
+                caption = f"{name}, seed {runs[0].seed}: {CAPTIONS[shown]}"
+                names["As each source shows it, one seed"].append((caption, f"figures/{path.name}"))
     frame = table(groups)
     replace_file(folder / TABLE, lambda path: frame.to_csv(path, index=False))
     write_text(folder / PAGE, render(groups, about, names))

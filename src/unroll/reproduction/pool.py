@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,15 +18,16 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from unroll.errors import RunError, UnrollError
+from unroll.errors import UnrollError
 from unroll.progress import clock
 from unroll.reproduction.jobs import Job
-from unroll.runs.directory import TERMINATED, RunDirectory
+from unroll.runs.directory import TERMINATED
+from unroll.runs.reuse import complete_run
 
 STOP_SECONDS = 30  # for a worker to write down that it was stopped
 
 
-def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> tuple[dict[Job, Path], list[str]]:
+def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> tuple[dict[Job, Path], dict[Job, str]]:
     """Make or find the run of every job. One that fails does not stop the others.
 
     Args:
@@ -35,39 +37,62 @@ def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> t
         log: what the workers say beside their results.
 
     Returns:
-        the run directories, and a line for each job that failed.
+        the run directories, and why others failed, in a line each.
 
     Raises:
         KeyboardInterrupt: after every worker has stopped; what they did is kept.
-        RunError: where a worker was killed.
     """
     found: dict[Job, Path] = {}
-    failures: list[str] = []
+    failures: dict[Job, str] = {}
     progress = Overall(console, jobs, workers)
+    for job in jobs:
+        run = complete_run(job.config)
+        if run:
+            found[job] = run.path
+            progress.done(job, reused=True)
+    missing = [job for job in jobs if job not in found]
+    try:
+        if missing:
+            _run_missing(missing, min(workers, len(missing)), log, progress, found, failures)
+    finally:
+        progress.stop()
+    return found, failures
+
+
+def _run_missing(
+    jobs: Sequence[Job],
+    workers: int,
+    log: Path,
+    progress: "Overall",
+    found: dict[Job, Path],
+    failures: dict[Job, str],
+) -> None:
+    """Make the runs that are not there yet, and note them."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(log,)) as pool:
         with _uninterrupted():  # the workers inherit it: Ctrl-C is the parent's matter
-            pending: dict[Future[tuple[Path, bool]], Job] = {pool.submit(_run, job): job for job in jobs}
+            pending: dict[Future[Path], Job] = {pool.submit(_run, job): job for job in jobs}
         try:
             for future in as_completed(pending):
                 job = pending[future]
                 try:
-                    found[job], reused = future.result()
-                    progress.done(job, reused=reused)
-                except UnrollError as error:
-                    failures.append(f"{job.name}: {error}")
-                    progress.done(job, reused=False, failed=str(error))
-        except BrokenProcessPool as error:
-            raise RunError(
-                f"a worker process died (killed, or out of memory): lower --jobs; the same command goes on. See {log}"
-            ) from error
+                    found[job] = future.result()
+                    progress.done(job)
+                except BrokenProcessPool:
+                    raise
+                except Exception as error:  # of this job alone; a fault of the program is in the log with its traceback
+                    failures[job] = _in_one_line(error, log)
+                    progress.done(job, failed=True)
+        except BrokenProcessPool:
+            died = (
+                f"a worker process died (killed, or no memory left): lower --jobs; the same command goes on. See {log}"
+            )
+            failures |= {job: died for job in jobs if job not in found and job not in failures}
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop_workers()
+            with _uninterrupted():  # a second Ctrl-C changes nothing
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_workers()
             raise
-        finally:
-            progress.stop()
-    return found, failures
 
 
 @contextmanager
@@ -100,25 +125,33 @@ def _begin(log: Path) -> None:
     def follow() -> None:
         parent.join()  # it was killed, or it ended
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        os._exit(TERMINATED)
 
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _run(job: Job) -> tuple[Path, bool]:
-    """In a worker: the run directory of a job, and whether it was complete before."""
+def _run(job: Job) -> Path:
+    """In a worker: make the run of a job, or go on with it."""
     from unroll.train import train_once  # takes seconds, once a worker
 
     cfg = OmegaConf.create(job.config)
-    begun = time.time()
     try:
-        result = train_once(cfg, job.overrides, Console(file=io.StringIO()))
-    except SystemExit:  # SIGTERM, and it is written down; the pool would begin the next job
+        return train_once(cfg, job.overrides, Console(file=io.StringIO())).run.path
+    except (SystemExit, KeyboardInterrupt):  # it is written down; the pool would begin the next job
         os._exit(TERMINATED)
-    return result.run.path, _finished(result.run) < begun
 
 
-def _finished(run: RunDirectory) -> float:
-    return run.metrics.stat().st_mtime
+def _in_one_line(error: Exception, log: Path) -> str:
+    """Why a job failed."""
+    message = " ".join(str(error).split())
+    if isinstance(error, UnrollError):
+        return message
+    with log.open("a") as file:
+        traceback.print_exception(error, file=file)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename or log.parent})"
+    return f"{type(error).__name__}: {message[:200]} (see {log})"
 
 
 class Overall:
@@ -132,28 +165,31 @@ class Overall:
 
     def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
         self.console, self.total, self.workers = console, len(jobs), workers
-        self.left = sum(job.work for job in jobs)
-        self.count, self.worked, self.begun = 0, 0.0, time.monotonic()
+        self.remaining = list(jobs)
+        self.worked, self.begun = 0.0, time.monotonic()
         self.bar: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("run {task.completed:.0f}/{task.total}"), BarColumn(bar_width=24))
-            self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("{task.description}"), console=console)
+            columns = (TextColumn("run {task.completed:.0f}/{task.total}"), BarColumn(bar_width=16))
+            text = TextColumn("{task.description}", markup=False)
+            self.bar = Progress(*columns, TimeElapsedColumn(), text, console=console, transient=True)
             self.task = self.bar.add_task("", total=self.total)
             self.bar.start()
 
-    def done(self, job: Job, *, reused: bool, failed: str = "") -> None:
+    def done(self, job: Job, *, reused: bool = False, failed: bool = False) -> None:
         """A job has ended."""
-        self.count += 1
-        self.left -= job.work
+        self.remaining.remove(job)
         if not reused:
             self.worked += job.work
-        rate = (time.monotonic() - self.begun) / self.worked if self.worked else 1 / self.workers
-        left = f"about {clock(self.left * rate)} left" if self.count < self.total else "all done"
-        said = f"failed: {failed}" if failed else "complete before" if reused else "done"
+        flying = sum(other.work for other in self.remaining[: self.workers]) / 2  # those that run are half done
+        rate = (time.monotonic() - self.begun) / (self.worked + flying) if self.worked else 1 / self.workers
+        ahead = sum(other.work for other in self.remaining) - flying
+        left = f"about {clock(ahead * rate)} left" if self.remaining else "all done"
+        count = self.total - len(self.remaining)
+        said = "failed" if failed else "complete before" if reused else "done"
         if self.bar:
-            self.bar.update(self.task, completed=self.count, description=f"{left}; {job.name} {said}")
+            self.bar.update(self.task, completed=count, description=f"{left}  {job.name}")
         else:
-            self.console.print(f"{self.count}/{self.total}  {job.name}: {said}; {left}", soft_wrap=True)
+            self.console.print(f"{count}/{self.total}  {job.name}: {said}; {left}", soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the terminal in order."""

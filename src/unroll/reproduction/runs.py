@@ -19,11 +19,13 @@ class Run:
         experiment: its name.
         seed: of the run.
         directory: where it is.
+        changed: whether it is another experiment than the published one.
     """
 
     experiment: str
     seed: int
     directory: RunDirectory
+    changed: bool = False
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

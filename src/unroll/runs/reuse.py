@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unroll.errors import RunError
-from unroll.runs.directory import RunDirectory
+from unroll.runs.directory import RunDirectory, main_segment, read_json
 
 NO_MATTER = ("output_dir", "resume", "checkpoint_seconds")  # where and how often a run is written, not what it is
 
@@ -35,6 +35,17 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def equals_uninterrupted(run: RunDirectory, config: dict[str, Any]) -> bool:
+    """Whether a run, continued with a config, ends as one that had this config from the start.
+
+    It does where no more than the number of epochs was changed; clipping or patience that came in half-way make it
+    something that no config describes.
+    """
+    before = copy.deepcopy(run.read_config())
+    before["trainer"]["max_epochs"] = config["trainer"]["max_epochs"]
+    return run.read_state().get("fingerprint") is not None and before == config
+
+
 def matching_runs(parent: Path, wanted: str) -> Iterator[RunDirectory]:
     """The runs in a folder with a fingerprint, complete ones first, then the newest."""
     found = []
@@ -48,3 +59,39 @@ def matching_runs(parent: Path, wanted: str) -> Iterator[RunDirectory]:
             found.append((state["status"] == "complete", path.name, run))
     for _, _, run in sorted(found, key=lambda entry: entry[:2], reverse=True):
         yield run
+
+
+def complete_run(config: dict[str, Any]) -> RunDirectory | None:
+    """A whole, complete run of a config and its data in the config's output_dir; None where there is none yet."""
+    for run in matching_runs(Path(config["output_dir"]), fingerprint(config, data_digest(config))):
+        try:
+            if run.read_state()["status"] == "complete":
+                read_result(run)
+                return run
+        except RunError:  # damaged: it is made again
+            continue
+    return None
+
+
+def read_result(run: RunDirectory) -> dict[str, Any]:
+    """What metrics.json of a complete run says, after a look at all that belongs to it.
+
+    Raises:
+        RunError: where a file is missing or damaged.
+    """
+    metrics = read_json(run.metrics)
+    scores = metrics.get(main_segment(metrics))
+    if not isinstance(scores, dict) or not {"models", "baselines"} <= scores.keys():
+        raise RunError(f"{run.metrics} is damaged: it holds no scores")
+    run.read_config()
+    rows = {run.history: metrics["epochs"]["trained"]}
+    if "free_run" in metrics:
+        rows[run.free_run] = metrics["free_run"]["steps"]
+    for path, count in rows.items():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise RunError(f"{path} is missing or damaged") from error
+        if len(lines) != count + 1 or any(line.count(",") != lines[0].count(",") for line in lines):
+            raise RunError(f"{path} is damaged: it should hold {count} rows")
+    return metrics
