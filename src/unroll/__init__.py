@@ -2,3 +2,19 @@
 
 Importing this package imports neither torch nor lightning: command lines answer before those are needed.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unroll.load import LoadedRun as LoadedRun
+    from unroll.load import load_run as load_run
+
+__all__ = ["LoadedRun", "load_run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import unroll.load
+
+        return getattr(unroll.load, name)
+    raise AttributeError(f"module 'unroll' has no attribute {name!r}")

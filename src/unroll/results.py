@@ -161,9 +161,8 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
             tensorboard._get_file_writer().add_summary(part)
 
 
-def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
-    """Print the table of scores and where everything is, from what metrics.json says."""
-    segment = main_segment(metrics)
+def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> None:
+    """Print the table of a segment's scores, from what metrics.json says."""
     scored, epochs, model = metrics[segment], metrics["epochs"], metrics["model"]
     labels = {"best": f"{model}, best epoch {epochs['best']}", "last": f"{model}, last epoch {epochs['trained']}"}
     if epochs["best"] == epochs["trained"]:
@@ -178,6 +177,12 @@ def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console
         title += " (fast_dev_run: one training batch, the scores mean nothing)"
     console.print()
     print_table(scored, title=title, labels=labels, unit=metrics["unit"], console=console)
+
+
+def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
+    """Print the table of scores and where everything is, from what metrics.json says."""
+    print_scores(main_segment(metrics), metrics, console)
+    epochs = metrics["epochs"]
     seconds = metrics["seconds"]
     stopped = ", stopped early (no better validation loss)" if epochs["stopped_early"] else ""
     line = f"{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters"

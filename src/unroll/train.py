@@ -18,7 +18,7 @@ from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import ConfigError, RunError, UnrollError
-from unroll.evaluation.evaluate import evaluate, fit_regression, predictions
+from unroll.evaluation.evaluate import evaluate, fit_reference, predictions
 from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
 from unroll.models.forecaster import Forecaster
@@ -261,14 +261,12 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         weights = {"best": recorder.best_weights or last}
         if best_epoch != len(recorder.history):
             weights["last"] = last
-        regression = fit_regression(datamodule)
+        reference = fit_reference(datamodule)
         asked = [*(["train"] if cfg.get("evaluate_train") else []), "validation", "test"]
         evaluations = {
-            name: evaluate(forecaster, datamodule, name, weights, regression, device)
-            for name in asked
-            if segments[name]
+            name: evaluate(forecaster, datamodule, name, weights, reference, device) for name in asked if segments[name]
         }
-        ran = free_run(forecaster, datamodule, task.course, weights, regression) if task.course else None
+        ran = free_run(forecaster, datamodule, task.course, weights, reference.regression) if task.course else None
         metrics = summary(cfg, datamodule, forecaster, recorder) | {
             "device": str(device),
             "weights_sha256": {"best": digest(weights["best"]), "last": digest(last)},

@@ -46,6 +46,24 @@ def test_a_free_run_is_a_plain_loop(model, layout, rows):
     assert not found.requires_grad
 
 
+@pytest.mark.parametrize("steps", [1, 3, 4, 11])
+def test_a_longer_horizon_runs_in_blocks(steps):
+    forecaster = forecaster_of(horizon=3).eval()
+    rows = history = torch.randn(2, W, 1)
+    while rows.shape[1] < W + steps:
+        with torch.no_grad():
+            rows = torch.cat([rows, forecaster(rows[:, -W:], torch.zeros(2, 3, 0))[:, :, None]], dim=1)
+    torch.testing.assert_close(forecaster.free_run(history, steps), rows[:, W : W + steps, 0])
+
+
+def test_direct_steps_need_nothing_of_the_other_columns():
+    forecaster = forecaster_of(features=2, horizon=3).eval()
+    history = torch.randn(2, W, 2)
+    with torch.no_grad():
+        made = forecaster(history, torch.zeros(2, 3, 0))
+    torch.testing.assert_close(forecaster.free_run(history, 2), made[:, :2])
+
+
 def test_known_columns_and_columns_known_ahead_reach_each_step():
     forecaster = forecaster_of(features=3, future=1).eval()
     history, known = torch.randn(2, W, 3), torch.randn(2, 5, 2)
@@ -62,10 +80,9 @@ def test_known_columns_and_columns_known_ahead_reach_each_step():
 @pytest.mark.parametrize(
     ("sizes", "shape", "message"),
     [
-        ({"horizon": 2}, (1, W, 1), "needs a forecaster with horizon 1, not 2"),
         ({}, (1, W - 1, 1), rf"history of shape \(B, at least {W}, 1\), not \(1, {W - 1}, 1\)"),
         ({}, (W, 1), "history of shape"),
-        ({"features": 3}, (1, W, 3), r"3 columns needs known \(B, steps, 2\)"),
+        ({"features": 3}, (1, W, 3), r"3 columns needs known of shape \(1, 3, 2\)"),
     ],
 )
 def test_what_is_missing_is_said(sizes, shape, message):

@@ -12,6 +12,7 @@ from unroll.errors import DataError
 
 DAY = 86_400_000_000  # microseconds
 MOST_SPARSE = 100  # grid dates a row; more are a mistake even where most dates may be missing
+RECENT = 500  # dates at the end that show their rhythm
 HEADER_ROWS = 1  # row numbers in messages count as a text editor does: the header is row 1
 
 
@@ -209,3 +210,26 @@ def _months_since_first(dates: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
 def _index(stamps: npt.NDArray[np.int64], dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Microseconds since 1970 as an index under the name of the dates."""
     return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name=dates.name)
+
+
+def continued(index: pd.Index, steps: int) -> pd.Index:
+    """The labels after the end of a regular index.
+
+    Args:
+        index: dates on a grid (a fixed step, working days, whole months), or equally spaced numbers.
+        steps: how many.
+    """
+    ahead = np.arange(1, steps + 1)
+    if not isinstance(index, pd.DatetimeIndex):
+        return pd.Index(index[-1] + (index[-1] - index[-2]) * ahead, name=index.name)
+    recent = index[-RECENT:].as_unit("us")
+    stamps, found = recent.asi8, np.unique(np.diff(recent.asi8))
+    if len(found) > 1 and set(found) <= {DAY, 3 * DAY} and (recent.day_of_week < 5).all():
+        days = np.busday_offset(stamps[-1:].astype("datetime64[us]").astype("datetime64[D]"), ahead)
+        return _index(days.astype("datetime64[us]").astype(np.int64) + stamps[-1] % DAY, index)
+    if len(found) > 1:
+        months, first = int(_months_since_first(recent)[-1] - _months_since_first(recent)[-2]), recent[-1]
+        ends = bool(recent.is_month_end.all())
+        dates = [first + pd.DateOffset(months=months * int(number)) for number in ahead]
+        return pd.DatetimeIndex([date + pd.offsets.MonthEnd(0) if ends else date for date in dates], name=index.name)
+    return _index(stamps[-1] + found[0] * ahead, index)

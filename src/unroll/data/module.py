@@ -1,10 +1,12 @@
 """The LightningDataModule under every data set: load, split by time, fit the transform, cut windows."""
 
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -32,6 +34,38 @@ class Windowing(TypedDict, total=False):
     test: int | float
     transform: str
     seasonal_period: int | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a run took from its own data, to be used on other data: nothing is fitted again.
+
+    Args:
+        transform: fitted on the training segment.
+        validation, test: labels of the first rows of these segments; None where the segment is empty.
+    """
+
+    transform: Affine
+    validation: Any
+    test: Any
+
+    def segments(self, index: pd.Index) -> Segments:
+        """The segments of another series: what lies in the time that was trained on stays training.
+
+        Raises:
+            DataError: where the labels are of another kind (dates, numbers).
+        """
+        begins = [len(index), len(index)]
+        for place, label in enumerate((self.validation, self.test)):
+            try:
+                begins[place] = len(index) if label is None else int(index.searchsorted(label))
+            except TypeError as error:
+                raise DataError(
+                    f"its rows are labelled {index[0]} to {index[-1]}, the run's test segment begins at {label}: give "
+                    "data with the same kind of index"
+                ) from error
+        validation, test = min(begins), begins[1]
+        return Segments(range(validation), range(validation, test), range(test, len(index)))
 
 
 class WindowDataModule(L.LightningDataModule):
@@ -86,6 +120,7 @@ class WindowDataModule(L.LightningDataModule):
         self.transform_kind, self.asked_period = transform, seasonal_period
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
+        self.given: Fitted | None = None  # set it to use what was fitted on other data
 
     def load(self) -> Series:
         """Make or read the series; values that are missing are NaN."""
@@ -102,7 +137,7 @@ class WindowDataModule(L.LightningDataModule):
         if self.loaded is None:
             self.loaded = self.load()
         self.loaded.check()
-        segments = self._split(len(self.loaded.values))
+        segments = self.given.segments(self.loaded.index) if self.given else self._split(len(self.loaded.values))
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
         self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
         train = series.values[segments.train.start : segments.train.stop]
@@ -121,6 +156,18 @@ class WindowDataModule(L.LightningDataModule):
             found = self._origins["train"]
             made_up: npt.NDArray[np.bool_] = np.asarray(filled.any(axis=1))
             self._origins["train"] = found[~made_up[found - 1]]
+        if not self.given:
+            self._check_fit(series, segments, train)
+        self.segments: Segments = segments
+        self.transform: Affine = self.given.transform if self.given else fit_transform(self.transform_kind, train)
+        self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
+        future = [series.columns.index(column) for column in series.known_ahead]
+        self._future_columns = future
+        self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
+        self.series: Series = series
+
+    def _check_fit(self, series: Series, segments: Segments, train: FloatArray) -> None:
+        """Whether there is enough to train on, and something to learn."""
         self._check_lengths(series, segments)
         if is_constant(train[:, 0]):
             raise DataError(
@@ -132,13 +179,13 @@ class WindowDataModule(L.LightningDataModule):
                 f"data.seasonal_period={self.asked_period} is not shorter than the {len(train)} rows of the training "
                 "segment: lower it, or set it to null"
             )
-        self.segments: Segments = segments
-        self.transform: Affine = fit_transform(self.transform_kind, train)
-        self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
-        future = [series.columns.index(column) for column in series.known_ahead]
-        self._future_columns = future
-        self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
-        self.series: Series = series
+
+    @property
+    def fitted(self) -> Fitted:
+        """What was taken from the training segment, for other data."""
+        begins = [part.start if len(part) else None for part in (self.segments.validation, self.segments.test)]
+        labels = [None if begin is None else self.series.index[begin] for begin in begins]
+        return Fitted(self.transform, *labels)
 
     @property
     def seasonal_period(self) -> int | None:

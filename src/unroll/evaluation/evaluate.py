@@ -18,6 +18,21 @@ from unroll.models.forecaster import LOSSES, Forecaster
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a forecast is measured by, fitted on the training segment alone.
+
+    Args:
+        regression: the linear autoregression.
+        scale: of MASE.
+        season: rows in one season; None: none.
+    """
+
+    regression: LinearAutoregression
+    scale: float
+    season: int | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Forecasts of one segment and their scores, in the series' units. n windows, H steps.
 
@@ -64,7 +79,7 @@ def evaluate(
     datamodule: WindowDataModule,
     segment: str,
     weights: Mapping[str, Mapping[str, Tensor]],
-    regression: LinearAutoregression,
+    reference: Reference,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Forecast a segment with each set of weights and with all baselines, and score them on the same targets.
@@ -74,7 +89,7 @@ def evaluate(
         datamodule: after setup.
         segment: train | validation | test; not empty.
         weights: state dicts by name (best, last); equal ones may be the same object.
-        regression: the linear autoregression of the training segment (`fit_regression`).
+        reference: of the training segment (`fit_reference`).
         device: where to forecast.
 
     Raises:
@@ -98,11 +113,8 @@ def evaluate(
             )
         models[name] = datamodule.transform.invert_target(scaled)
     origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
-    season = datamodule.seasonal_period
-    others = baselines(series.values, regression, origins, season)
-    train_rows = datamodule.segments.train
-    scale = naive_error(series.target[train_rows.start : train_rows.stop], season or 1)
-    table = {name: scores(truth, made, scale) for name, made in (models | others).items()}
+    others = baselines(series.values, reference.regression, origins, reference.season)
+    table = {name: scores(truth, made, reference.scale) for name, made in (models | others).items()}
     best = best_by("rmse", {name: table[name] for name in others})
     spread = float(truth.std())
     gains = {name: skill(table[name]["rmse"], table[best]["rmse"], spread) for name in models}
@@ -110,10 +122,12 @@ def evaluate(
     return Evaluation(segment, origins, truth, models, others, table, steps, best, gains, losses)
 
 
-def fit_regression(datamodule: WindowDataModule) -> LinearAutoregression:
-    """The linear autoregression of the training windows, once for all segments."""
-    shape = datamodule.shape
-    return LinearAutoregression(datamodule.series.values, datamodule.origins("train"), shape.window_size, shape.horizon)
+def fit_reference(datamodule: WindowDataModule) -> Reference:
+    """What the scores of all segments are measured by, from the training segment."""
+    series, shape, rows = datamodule.series, datamodule.shape, datamodule.segments.train
+    season = datamodule.seasonal_period
+    regression = LinearAutoregression(series.values, datamodule.origins("train"), shape.window_size, shape.horizon)
+    return Reference(regression, naive_error(series.target[rows.start : rows.stop], season or 1), season)
 
 
 def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:

@@ -193,6 +193,62 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         return legend(figure, axes)
 
 
+def draw_runs(runs: Sequence[tuple[str, WindowDataModule, Evaluation]]) -> Figure:
+    """The forecasts of several runs over the truth of each; runs of one series share a panel.
+
+    Args:
+        runs: name, data module and evaluation of each.
+    """
+    panels: dict[bytes, list[tuple[str, WindowDataModule, Evaluation]]] = {}
+    for entry in runs:
+        panels.setdefault(entry[1].series.target.tobytes(), []).append(entry)
+    subtitle = f"{len(runs)} runs"
+    with drawing("Forecasts of several runs", subtitle, 0.6 + 2.6 * len(panels), panels=len(panels)) as (figure, axes):
+        for place, entries in zip(figure.axes, panels.values(), strict=True):
+            series = entries[0][1].series
+            rows = np.unique(np.concatenate([found.origins for _, _, found in entries]))[-MOST_TARGETS:]
+            truth = known_target(entries[0][1])[rows]
+            place.plot(series.index[rows], truth, color=BLACK, marker=".", markersize=3, label=f"truth, {series.title}")
+            for name, module, found in entries:
+                tiles = np.array(_tiles(found.origins, module.horizon))
+                tiles = tiles[found.origins[tiles] >= rows[0]]
+                targets = found.origins[tiles][:, None] + np.arange(module.horizon)
+                x, y = _joined(series.index, targets, found.models["best"][tiles])
+                place.plot(x, y, linewidth=0.9, label=f"{name}, RMSE {show(found.scores['best']['rmse'] or 0.0)}")
+            label_axes(place, series)
+        del axes
+        return legend(figure, *figure.axes, columns=1)
+
+
+def draw_future(
+    datamodule: WindowDataModule, table: pd.DataFrame, levels: Sequence[float], *, label: str, subtitle: str
+) -> Figure:
+    """The end of the series and the forecast after it, with its intervals.
+
+    Args:
+        datamodule: after setup.
+        table: from LoadedRun.forecast.
+        levels: of the intervals, in percent.
+        label: what to call the model.
+        subtitle: the config's essentials.
+    """
+    series, steps = datamodule.series, len(table)
+    begin = max(0, len(series.values) - max(20, 3 * steps, 2 * datamodule.window_size))
+    many = f"{steps} steps" if steps > 1 else "1 step"
+    with drawing(f"{series.title}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
+        axes.plot(*_thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
+        marker = "." if steps <= 60 else ""
+        for level in sorted(levels, reverse=True):
+            low, high = table[f"low_{level:g}"], table[f"high_{level:g}"]
+            shade = 0.12 + 0.12 * (level <= 80)
+            axes.fill_between(
+                table.index, low, high, color=BLUE, alpha=shade, linewidth=0, label=f"{level:g} % interval"
+            )
+        axes.plot(table.index, table["forecast"], color=BLUE, marker=marker, label=label)
+        axes.margins(x=0.01)
+        return _finish(figure, axes, series)
+
+
 def ahead(horizon: int) -> str:
     """A horizon in words."""
     return "1 step ahead" if horizon == 1 else f"{horizon} steps ahead"
@@ -252,7 +308,13 @@ def _joined(index: pd.Index, rows: npt.NDArray[np.int64], made: FloatArray) -> t
 
 
 def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
-    """Labels with units, plain numbers on the axis, dates as dates, and the legend below."""
+    """Labelled axes, and the legend below."""
+    label_axes(axes, series)
+    return legend(figure, axes)
+
+
+def label_axes(axes: Axes, series: Series) -> None:
+    """Labels with units, plain numbers on the axis, dates as dates."""
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
     exponent = 3 * int(np.floor(np.log10(largest) / 3)) if largest > 0 else 0
@@ -270,4 +332,3 @@ def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    return legend(figure, axes)

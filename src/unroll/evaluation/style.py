@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -25,17 +26,23 @@ DPI = 150
 
 
 @contextmanager
-def drawing(title: str, subtitle: str, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure in the style of all, with its axes; height in inches."""
+def drawing(title: str, subtitle: str, height: float, *, panels: int = 1) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the style of all, with the axes of its first panel; height in inches."""
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(7.2, height))
-        axes = figure.subplots()
+        axes = figure.subplots(panels, squeeze=False)[0, 0]
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         axes.set_title(subtitle, loc="left", fontsize=7.5, color=GREY)
         yield figure, axes
 
 
-def legend(figure: Figure, axes: Axes) -> Figure:
+def legend(figure: Figure, *axes: Axes, columns: int = 3) -> Figure:
     """Below the axes, where it hides nothing."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
+    handles: list[Any] = []
+    labels: list[Any] = []
+    for part in axes:
+        for found, names in zip((handles, labels), part.get_legend_handles_labels(), strict=True):
+            found.extend(names)
+    if handles:  # the figure of a series without a test segment has none
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8)
     return figure

@@ -83,57 +83,57 @@ class Forecaster(L.LightningModule):
     def free_run(
         self, history: Tensor, steps: int, *, known: Tensor | None = None, future: Tensor | None = None
     ) -> Tensor:
-        """Forecast many steps ahead, one at a time, each reading the forecasts before it.
+        """Forecast many steps ahead: the first H directly, and then H at a time, reading the forecasts before them.
 
         All in scaled units, on the device of the weights; without dropout, without gradients.
 
         Args:
             history: (B, n, F) the rows before the first forecast, n >= W; the last W are read.
             steps: how many.
-            known: (B, steps, F - 1) the columns beside the target in the rows that are forecast. Needed where F > 1: a
-                forecaster forecasts its target alone.
-            future: (B, steps, C) the columns that are known ahead; needed where C > 0.
+            known: (B, steps, F - 1) the columns beside the target in the rows that are forecast. Needed where F > 1 and
+                steps > H: a forecaster forecasts its target alone.
+            future: (B, steps rounded up to whole H, C) the columns that are known ahead; needed where C > 0.
 
         Returns:
             (B, steps).
 
         Raises:
-            ConfigError: for a horizon above 1, columns that are not given, or shapes that do not fit.
+            ConfigError: for columns that are not given, or shapes that do not fit.
         """
         shape = self.network.shape
-        if shape.horizon != 1:
-            raise ConfigError(
-                f"a free run reads its forecasts one by one: it needs a forecaster with horizon 1, not {shape.horizon}"
-            )
         check_arguments(**{"free_run.steps": steps})
         if history.dim() != 3 or history.shape[1] < shape.window_size or history.shape[2] != shape.features:
             raise ConfigError(
                 f"a free run needs a history of shape (B, at least {shape.window_size}, {shape.features}), not "
                 f"{tuple(history.shape)}"
             )
-        count = len(history)
-        for name, given, width in (("known", known, shape.features - 1), ("future", future, shape.future_features)):
-            if width and given is None:
+        count, window, horizon = len(history), shape.window_size, shape.horizon
+        rounded = -(-steps // horizon) * horizon
+        others = shape.features - 1 if steps > horizon else 0
+        for name, given, size in (
+            ("known", known, (count, steps, others)),
+            ("future", future, (count, rounded, shape.future_features)),
+        ):
+            if size[2] and given is None:
                 raise ConfigError(
-                    f"a free run of a series with {shape.features} columns needs {name} (B, steps, {width}): the "
+                    f"a free run of {steps} steps with {shape.features} columns needs {name} of shape {size}: the "
                     "columns beside the target are not forecast, so their values must be known"
                 )
-            if given is not None and given.shape != (count, steps, width):
-                raise ConfigError(f"{name} has the shape {tuple(given.shape)}, not {(count, steps, width)}")
+            if size[2] and given is not None and given.shape != size:
+                raise ConfigError(f"{name} has the shape {tuple(given.shape)}, not {size}")
         training = self.training
         self.eval()
         weight = next(self.parameters())
-        window = shape.window_size
-        rows = weight.new_zeros(count, window + steps, shape.features)
+        rows = weight.new_zeros(count, window + rounded, shape.features)
         rows[:, :window] = history[:, -window:]
-        if known is not None:
-            rows[:, window:, 1:] = known
-        ahead = weight.new_zeros(count, steps, 0) if future is None else future.to(weight)
-        for step in range(steps):
-            made = self(rows[:, step : step + window], ahead[:, step : step + 1])
-            rows[:, window + step, 0] = made[:, 0]
+        if others and known is not None:
+            rows[:, window : window + steps, 1:] = known
+        ahead = weight.new_zeros(count, rounded, 0) if future is None else future.to(weight)
+        for step in range(0, steps, horizon):
+            made = self(rows[:, step : step + window], ahead[:, step : step + horizon])
+            rows[:, window + step : window + step + horizon, 0] = made
         self.train(training)
-        return rows[:, window:, 0].clone()
+        return rows[:, window : window + steps, 0].clone()
 
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random numbers from (seed, epoch), so that a resumed run draws the same."""

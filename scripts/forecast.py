@@ -1,0 +1,84 @@
+"""Forecast past the end of the series with a finished run, knowing nothing but its directory.
+
+python scripts/forecast.py outputs/RUN --steps 30
+python scripts/forecast.py outputs/RUN --steps 30 --levels 80 95 --output forecast.csv
+python scripts/forecast.py outputs/RUN --data-path newer.csv --output forecast.json
+
+Up to the run's horizon the forecast is direct; beyond it, it reads the forecasts before it. Without --output the table
+goes to standard output, everything else to standard error. The figure lies beside the output, or in RUN/figures.
+"""
+
+import argparse
+import functools
+import json
+import sys
+from pathlib import Path
+
+from unroll.cli import one_line_errors
+from unroll.errors import ConfigError
+
+CONFIG_DIR = Path(__file__).parent.parent / "conf"
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--steps", type=int, metavar="N", help="how many (default: the run's horizon)")
+    parser.add_argument("--data-path", type=Path, metavar="FILE", help="a newer file with the same columns")
+    parser.add_argument("--levels", type=float, nargs="+", default=[], metavar="PERCENT", help="prediction intervals")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a .csv or .json file (default: standard output)")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="where to draw it, a .png file")
+    arguments = parser.parse_args()
+    with one_line_errors(CONFIG_DIR):
+        forecast(arguments)
+
+
+def forecast(arguments: argparse.Namespace) -> None:
+    """Load, forecast, write."""
+    if arguments.steps is not None and not 0 < arguments.steps <= 100_000:
+        raise ConfigError(f"--steps {arguments.steps}: give a whole number from 1 to 100,000")
+    wrong = [level for level in arguments.levels if not 0 < level < 100]
+    if wrong:
+        raise ConfigError(f"--levels {wrong[0]:g}: a level is a percentage between 0 and 100, such as 80 or 95")
+    output: Path | None = arguments.output
+    if output and output.suffix not in (".csv", ".json"):
+        raise ConfigError(f"--output {output}: give a name that ends in .csv or .json")
+    import pandas as pd
+
+    from unroll.evaluation.figures import draw_future
+    from unroll.evaluation.style import DPI
+    from unroll.load import load_run
+    from unroll.results import essentials
+    from unroll.runs.directory import replace_file, write_text
+
+    loaded = load_run(arguments.run, arguments.data_path)
+    steps, levels = arguments.steps or loaded.datamodule.horizon, sorted(set(arguments.levels))
+    found = loaded.intervals(steps, levels) if levels else None
+    table = loaded.forecast(steps, levels, found)
+    name = str(table.index.name or "row")
+    table = table.rename_axis(f"{name} (index)" if name in table.columns else name)
+    text, dates = table.to_csv(), isinstance(loaded.datamodule.series.index, pd.DatetimeIndex)
+    if output and output.suffix == ".json":
+        labels = [str(label).removesuffix(" 00:00:00") if dates else label for label in table.index.tolist()]
+        rows = [{table.index.name: label, **row} for label, row in zip(labels, table.to_dict("records"), strict=True)]
+        text = json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    if output:
+        write_text(output, text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    picture = arguments.figure or (output.with_suffix(".png") if output else loaded.run.figures / "future.png")
+    label = str(loaded.metrics["model"])
+    figure = draw_future(loaded.datamodule, table, levels, label=label, subtitle=essentials(loaded.config))
+    replace_file(picture, functools.partial(figure.savefig, dpi=DPI))
+    for line in [
+        *([] if found is None else found.lines(steps)),
+        *([f"forecast: {output}"] if output else []),
+        f"figure: {picture}",
+    ]:
+        sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Forecasts many steps ahead from any row, and how far they may be off: split-conformal intervals by step."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unroll.data.module import EVALUATION_ROWS, WindowDataModule
+from unroll.data.series import FloatArray
+from unroll.data.windows import origins
+from unroll.errors import DataError
+from unroll.models.forecaster import Forecaster
+
+MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Half-widths of prediction intervals, in the series' units, n steps.
+
+    Args:
+        half: (n,) by level in percent.
+        windows: how many validation windows they are calibrated on.
+        coverage: the share of test targets inside, by level; None where there is no test window of n steps.
+        test_windows: how many windows that is found on.
+    """
+
+    half: dict[float, FloatArray]
+    windows: int
+    coverage: dict[float, float] | None
+    test_windows: int
+
+    def lines(self, steps: int) -> list[str]:
+        """What they are made from and what they are worth, for people."""
+        many = f"{steps} steps" if steps > 1 else "1 step"
+        made = f"intervals: from {self.windows:,} validation windows of {many}"
+        if self.coverage is None:
+            return [f"{made}; no test window of {many} to find their coverage on"]
+        found = ", ".join(f"{level:g} %: {share:.1%}" for level, share in self.coverage.items())
+        return [f"{made}; coverage found on {self.test_windows:,} test windows: {found}"]
+
+
+def forecast_from(forecaster: Forecaster, datamodule: WindowDataModule, rows: np.ndarray, steps: int) -> FloatArray:
+    """Forecast from several rows: directly up to the horizon, then reading the forecasts before.
+
+    Args:
+        forecaster: on any device.
+        datamodule: after setup.
+        rows: (n,) the first row of each forecast; the one after the last row of the series is allowed.
+        steps: how many.
+
+    Returns:
+        (n, steps) in the series' units.
+
+    Raises:
+        DataError: where columns beside the target would have to be known.
+    """
+    shape, values = datamodule.shape, datamodule.values
+    if shape.future_features or (shape.features > 1 and steps > shape.horizon):
+        names = ", ".join(datamodule.series.columns[1:])
+        raise DataError(
+            f"{steps} steps ahead: the columns {names} are not known there, and this run forecasts its target alone: "
+            f"ask for at most {shape.horizon} steps, or train without them"
+        )
+    made = []
+    for part in np.array_split(rows, max(1, math.ceil(len(rows) * shape.window_size / EVALUATION_ROWS))):
+        past = values[torch.from_numpy(part[:, None] - shape.window_size + np.arange(shape.window_size))]
+        made.append(forecaster.free_run(past, steps).double().cpu().numpy())
+    return datamodule.transform.invert_target(np.concatenate(made))
+
+
+def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, levels: Sequence[float]) -> Intervals:
+    """Split-conformal intervals from the validation residuals, step by step, and their coverage on the test segment.
+
+    Neighbouring windows overlap, so the guarantee for exchangeable data does not hold to the letter; the coverage found
+    on the test segment says what it is worth.
+
+    Args:
+        forecaster: with the weights to use.
+        datamodule: of the series that was trained on.
+        steps: how many steps ahead.
+        levels: in percent, between 0 and 100.
+
+    Source:
+        Papadopoulos et al. (2002), Inductive confidence machines for regression; Lei et al. (2018),
+        Distribution-free predictive inference for regression, algorithm 2.
+
+    Raises:
+        DataError: where the run has no validation segment, or too few windows in it for a level.
+    """
+    if not len(datamodule.segments.validation):
+        raise DataError(
+            "this run has no validation segment (data.validation=0), so nothing can be said of its errors: train one "
+            "with data.validation, or ask for no --levels"
+        )
+    errors = _absolute_errors(forecaster, datamodule, "validation", steps)
+    count = len(errors)
+    half: dict[float, FloatArray] = {}
+    ordered = np.sort(errors, axis=0)
+    for level in levels:
+        rank = math.ceil((count + 1) * level / 100)
+        if rank > count:
+            needed = math.ceil(level / (100 - level))
+            raise DataError(
+                f"--levels {level:g}: {steps} steps ahead there are {count} validation windows, and this level needs "
+                f"at least {needed}: ask for a lower level or fewer steps"
+            )
+        half[level] = ordered[rank - 1]
+    found = _absolute_errors(forecaster, datamodule, "test", steps)
+    coverage = {level: float((found <= width).mean()) for level, width in half.items()} if len(found) else None
+    return Intervals(half, count, coverage, len(found))
+
+
+def _absolute_errors(forecaster: Forecaster, datamodule: WindowDataModule, segment: str, steps: int) -> FloatArray:
+    """(n, steps) of all windows of a segment that hold so many steps."""
+    rows = getattr(datamodule.segments, segment)
+    starts = origins(rows, datamodule.window_size, steps, 1, datamodule.filled, history=datamodule.history)
+    starts = starts[:: max(1, math.ceil(len(starts) / MOST_ORIGINS))]
+    if not len(starts):
+        return np.empty((0, steps))
+    truth = datamodule.series.target[starts[:, None] + np.arange(steps)]
+    return np.asarray(np.abs(forecast_from(forecaster, datamodule, starts, steps) - truth))
