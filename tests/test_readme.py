@@ -59,9 +59,11 @@ def test_python_commands(command, clone):
     words = [sys.executable, *shlex.split(command)[1:]]
     if "--help" not in words and {"train.py", "scripts/reproduce.py"} & {*words}:
         words.append("trainer.max_epochs=2")
-    if "resume=outputs/RUN" in words:
+    if "outputs/RUN" in command:
         first = run([sys.executable, "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
-        words[words.index("resume=outputs/RUN")] = f"resume={re.search(r'^run: (.*)$', first, re.MULTILINE)[1]}"
+        found = re.search(r"^run: (.*)$", first, re.MULTILINE)
+        assert found
+        words = [word.replace("outputs/RUN", found[1]) for word in words]
     output = run(words, clone)
     if "train.py" in words and "--help" not in words:
         assert "skill: 1 - RMSE" in output

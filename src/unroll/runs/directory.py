@@ -9,6 +9,8 @@ predictions.csv    the test segment (and the training segment, where asked for):
 free_run.csv       the free run, where asked for: truth, forecasts, baselines
 figures/           series.png, forecast.png, loss.png; overlay.png, free_run.png where asked for
 checkpoints/       best.ckpt, last.ckpt
+evaluation/        what scripts/evaluate.py wrote later
+export/            what scripts/export.py wrote later
 events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
 """
 
