@@ -26,6 +26,7 @@ def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("clone") / "unroll"
     ignored = shutil.ignore_patterns(".*", "outputs", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=ignored)
+    (folder / "outputs").mkdir()  # its .gitkeep is a name that is ignored above
     for language, text in BLOCKS:
         if language in ("python", "yaml"):
             path = re.match(r"# (\S+)\n", text)
