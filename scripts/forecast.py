@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from unroll.cli import one_line_errors
-from unroll.errors import ConfigError
+from unroll.errors import ConfigError, RunError
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 
@@ -44,6 +44,11 @@ def forecast(arguments: argparse.Namespace) -> None:
     output: Path | None = arguments.output
     if output and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: give a name that ends in .csv or .json")
+    if arguments.figure and arguments.figure.suffix != ".png":
+        raise ConfigError(f"--figure {arguments.figure}: give a name that ends in .png")
+    for path in (output, arguments.figure):
+        if path and not path.parent.is_dir():
+            raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     import pandas as pd
 
     from unroll.evaluation.figures import draw_future
@@ -68,6 +73,8 @@ def forecast(arguments: argparse.Namespace) -> None:
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
+    if not (arguments.figure or output) and (loaded.run.figures.is_symlink() or not loaded.run.figures.is_dir()):
+        raise RunError(f"{loaded.run.figures} is no folder of this run: give --figure FILE.png")
     picture = arguments.figure or (output.with_suffix(".png") if output else loaded.run.figures / "future.png")
     label = str(loaded.metrics["model"])
     figure = draw_future(loaded.datamodule, table, levels, label=label, subtitle=essentials(loaded.config))

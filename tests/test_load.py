@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -359,3 +360,106 @@ def test_the_values_of_an_evaluation_are_strict_json(copied):
     values = evaluate_again([copied], None, None, None, unroll.progress.PatientConsole())
     text = (copied / "evaluation" / "test.json").read_text()
     assert json.loads(text) == json.loads(json.dumps(values))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_other_precisions_score_as_they_were_trained(precision, run_training, tmp_path):
+    run = run_training(f"+trainer.precision={precision}", "trainer.max_epochs=2").run
+    (values,) = evaluate_again([run.path], None, None, tmp_path, unroll.progress.PatientConsole()).values()
+    assert values["models"]["best"] == load_run(run.path).metrics["test"]["models"]["best"]
+    assert len(load_run(run.path).forecast(5, levels=[80])) == 5
+
+
+def test_what_came_after_a_run_without_a_test_segment_is_test(run_training, tmp_path):
+    data = write_csv(tmp_path / "sales.csv")
+    words = ("data=csv", f"data.path={data}", "data.date=day", "data.target=sold", "data.window_size=9")
+    run = run_training(*words, "data.test=0", "data.validation=0", "evaluate_train=true", "trainer.max_epochs=1").run
+    newer = write_csv(tmp_path / "newer.csv", 200)
+    (values,) = evaluate_again([run.path], None, newer, tmp_path, unroll.progress.PatientConsole()).values()
+    assert (values["segment"], values["windows"]) == ("test", 40)
+
+
+def test_data_of_an_earlier_time_or_another_rhythm_are_refused(copied, tmp_path):
+    early = pd.DataFrame({"sold": SOLD}, index=(DAYS - pd.Timedelta(days=30)).rename("day"))
+    early.to_csv(tmp_path / "early.csv")
+    refused(copied, "before the run's own", tmp_path / "early.csv")
+    hours = pd.DataFrame({"sold": SOLD}, index=pd.date_range(DAYS[10], periods=200, freq="h", name="day"))
+    hours.to_csv(tmp_path / "hours.csv")
+    refused(copied, "another rhythm", tmp_path / "hours.csv")
+
+
+def test_a_short_file_goes_on_in_the_rhythm_of_the_run(run_training, tmp_path):
+    days = pd.bdate_range("2024-01-01", periods=160, name="day")
+    pd.DataFrame({"sold": SOLD[:160]}, index=days).to_csv(tmp_path / "work.csv")
+    words = ("data=csv", f"data.path={tmp_path / 'work.csv'}", "data.date=day", "data.target=sold")
+    run = run_training(*words, "data.window_size=4", "trainer.max_epochs=1").run
+    pd.DataFrame({"sold": SOLD[:5]}, index=days[150:155]).to_csv(tmp_path / "week.csv")  # Monday to Friday
+    assert load_run(run.path, tmp_path / "week.csv").forecast(3).index.tolist() == days[155:158].tolist()
+
+
+@pytest.mark.parametrize("words", ["window_size: 9", "hidden_size: 32"])
+def test_a_config_changed_by_hand_is_noticed(words, copied):
+    path = copied / "config.yaml"
+    key, _, value = words.partition(": ")
+    path.write_text(path.read_text().replace(words, f"{key}: {int(value) + 10**9}"))
+    refused(copied, "was it changed by hand|too short")
+
+
+def test_weights_that_are_no_numbers_forecast_nothing(copied):
+    path = copied / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"] = {name: value * float("nan") for name, value in checkpoint["state_dict"].items()}
+    torch.save(checkpoint, path)
+    with pytest.raises(UnrollError, match="not finite"):
+        load_run(copied).forecast(3)
+    torch.save(checkpoint | {"state_dict": [1, 2]}, path)
+    refused(copied, "does not fit the network")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "series.npz", "checkpoints/best.ckpt"])
+def test_a_pipe_in_place_of_a_file_does_not_hang(name, copied):
+    (copied / name).unlink()
+    os.mkfifo(copied / name)
+    with pytest.raises(UnrollError):
+        load_run(copied)
+
+
+def test_hostile_texts_end_at_once(copied):
+    config = (copied / "config.yaml").read_text()
+    bomb = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    (copied / "config.yaml").write_text(config + bomb)
+    refused(copied, "it holds an alias")
+    (copied / "config.yaml").write_text("[" * 5000)
+    refused(copied, "is damaged")
+    (copied / "config.yaml").write_text(config)
+    metrics = json.loads((copied / "metrics.json").read_text())
+    for change in ({"epochs": [1]}, {"epochs": {"best": "1", "trained": "2"}}, {"horizon": "x"}, {"unit": 5}):
+        (copied / "metrics.json").write_text(json.dumps(metrics | change))
+        refused(copied, "is damaged")
+    (copied / "metrics.json").write_text("[" * 100_000)
+    refused(copied, "is damaged")
+
+
+def test_nothing_is_written_through_a_link(copied, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (copied / "evaluation").symlink_to(victim)
+    shutil.rmtree(copied / "figures")
+    (copied / "figures").symlink_to(victim)
+    for name in ("evaluate", "forecast"):
+        done = script(name, copied)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+    assert not list(victim.iterdir())
+
+
+@pytest.mark.parametrize(("steps", "levels"), [(0, []), (1.5, []), (3, [100]), (3, [-5])])
+def test_steps_and_levels_are_checked_in_the_library_too(steps, levels, copied):
+    with pytest.raises(UnrollError):
+        load_run(copied).forecast(steps, levels=levels)
+
+
+def test_dates_end_with_the_year_9999():
+    months = pd.date_range("2020-01-31", periods=40, freq="ME")
+    with pytest.raises(DataError, match="beyond the year 9999"):
+        continued(months, 100_000)

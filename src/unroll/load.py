@@ -7,8 +7,9 @@ run.metrics["test"]["models"]["best"]["rmse"]
 run.forecast(30)
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from unroll.config import check_config, plain
 from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
-from unroll.errors import DataError, RunError
+from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_from, intervals
 from unroll.evaluation.evaluate import Reference, fit_reference
 from unroll.models.forecaster import Forecaster
@@ -79,6 +80,8 @@ class LoadedRun:
         """
         self.forecaster.load_state_dict(self.weights["best"])
         series = self.datamodule.series
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ConfigError(f"steps={steps}: give a whole number of at least 1")
         if len(series.values) < self.datamodule.window_size:
             raise DataError(
                 f"series {series.title} has {len(series.values)} rows, and a forecast reads data.window_size = "
@@ -89,7 +92,7 @@ class LoadedRun:
         found = found or (self.intervals(steps, levels) if levels else None)
         for level, half in found.half.items() if found else ():
             columns |= {f"low_{level:g}": made - half, f"high_{level:g}": made + half}
-        return pd.DataFrame(columns, index=continued(series.index, steps))
+        return pd.DataFrame(columns, index=continued(series.index, steps, self.trained.series.index))
 
 
 def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun:
@@ -105,7 +108,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
         DataError: where the other file does not fit.
     """
     calm_libraries()
-    run = RunDirectory.open(Path(path).expanduser())
+    run = RunDirectory.open(Path(os.path.expanduser(path)))  # noqa: PTH111  # Path's own raises for an unknown ~user
     state = run.read_state()
     if state["status"] != "complete":
         why = f": {state['error']}" if state.get("error") else ""
@@ -117,6 +120,8 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     metrics = read_result(run)
     checkpoint = load_checkpoint(run.best_checkpoint)
     torch.set_num_threads(cfg.threads)
+    if checkpoint["unroll"].get("model") != plain(cfg.model):
+        raise RunError(f"{run.config}: its model is not the one of {run.best_checkpoint.name}: was it changed by hand?")
     datamodule = _datamodule(cfg)
     datamodule.loaded = Series.load(run.series)
     datamodule.setup()
@@ -126,10 +131,11 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     weights = {"best": checkpoint["state_dict"]}
     if metrics["epochs"]["best"] != metrics["epochs"]["trained"] and run.last_checkpoint.exists():
         weights["last"] = load_checkpoint(run.last_checkpoint)["state_dict"]
+    _match_precision(forecaster, weights["best"])
     for name, state_dict in weights.items():
         try:
             forecaster.load_state_dict(state_dict)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{run.path}: {name}.ckpt does not fit the network of config.yaml: was one replaced?"
             ) from error
@@ -143,24 +149,38 @@ def _datamodule(cfg: DictConfig, **changes: Any) -> WindowDataModule:
     return build(plain(cfg.data) | changes, WindowDataModule, "data", shuffle_seed=cfg.seed)
 
 
+def _match_precision(forecaster: Forecaster, weights: Any) -> None:
+    """The network computes in the precision that it was trained in."""
+    kinds = (
+        {value.dtype for value in weights.values() if isinstance(value, Tensor)} if isinstance(weights, dict) else set()
+    )
+    if len(kinds) == 1:
+        forecaster.to(kinds.pop())
+
+
 def _check_transform(run: RunDirectory, checkpoint: dict[str, Any], datamodule: WindowDataModule) -> None:
-    """Weights and series must be of one run."""
+    """Weights, config and series must be of one run."""
     about, transform = checkpoint["unroll"], datamodule.transform
     try:
         same = np.array_equal(about["offset"], transform.offset) and np.array_equal(about["scale"], transform.scale)
+        shape = about["shape"] == asdict(datamodule.shape)
     except (KeyError, TypeError) as error:
         raise RunError(f"{run.best_checkpoint} says nothing of its transform: it is no checkpoint of a run") from error
+    if not shape:
+        raise RunError(
+            f"{run.config}: its windows are not those that best.ckpt was trained on: was it changed by hand?"
+        )
     if not same:
         raise RunError(f"{run.path}: series.npz is not the series that best.ckpt was trained on: was one replaced?")
 
 
 def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> WindowDataModule:
     """The data module of another file, with the transform and the segments' times of the run's own."""
-    if "path" not in cfg.data:
+    if cfg.data.get("path") is None:
         raise DataError(
             f"--data-path {path}: this run was trained on made-up data ({trained.series.name}), not on a file"
         )
-    found = Path(path).expanduser()
+    found = Path(os.path.expanduser(path))  # noqa: PTH111
     if not found.is_file():
         raise DataError(f"{path}: this file {'is a directory' if found.is_dir() else 'does not exist'}")
     other = _datamodule(cfg, path=str(found))
@@ -169,4 +189,13 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
     if other.series.columns != trained.series.columns:
         columns, wanted = (", ".join(series.columns) for series in (other.series, trained.series))
         raise DataError(f"{path} has the columns {columns}, and the run was trained on {wanted}")
+    steps = [_usual_step(module.series.index) for module in (trained, other)]
+    if len(other.series.index) > 1 and not np.isclose(steps[0], steps[1], rtol=0.2):
+        raise DataError(f"{path}: its rows lie in another rhythm than those that the run was trained on")
     return other
+
+
+def _usual_step(index: pd.Index) -> float:
+    """From one row to the next, in microseconds or steps."""
+    numbers = index.as_unit("us").asi8 if isinstance(index, pd.DatetimeIndex) else index.to_numpy()
+    return float(np.median(np.diff(numbers[-500:]))) if len(index) > 1 else float("nan")

@@ -175,6 +175,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         RunError: where it is missing, truncated, or holds anything else.
     """
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path} is no regular file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -229,7 +229,7 @@ def test_missing_bytes_and_files(make):
     (path / "metrics.json").unlink()
     assert one(path).reason == "metrics.json does not exist: the run did not get so far, or the file was removed"
     (path / "metrics.json").mkdir()
-    assert one(path).reason == "metrics.json: Is a directory"
+    assert one(path).reason == "metrics.json is no regular file"
 
 
 def test_a_run_trained_further_does_not_show_the_scores_of_its_earlier_end(make):

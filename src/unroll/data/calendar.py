@@ -12,6 +12,7 @@ from unroll.errors import DataError
 
 DAY = 86_400_000_000  # microseconds
 MOST_SPARSE = 100  # grid dates a row; more are a mistake even where most dates may be missing
+LAST_STAMP = 253_402_214_400_000_000  # 9999-12-31 in microseconds since 1970
 RECENT = 500  # dates at the end that show their rhythm
 HEADER_ROWS = 1  # row numbers in messages count as a text editor does: the header is row 1
 
@@ -212,23 +213,30 @@ def _index(stamps: npt.NDArray[np.int64], dates: pd.DatetimeIndex) -> pd.Datetim
     return pd.DatetimeIndex(stamps.astype("datetime64[us]"), name=dates.name)
 
 
-def continued(index: pd.Index, steps: int) -> pd.Index:
+def continued(index: pd.Index, steps: int, like: pd.Index | None = None) -> pd.Index:
     """The labels after the end of a regular index.
 
     Args:
         index: dates on a grid (a fixed step, working days, whole months), or equally spaced numbers.
         steps: how many.
+        like: a longer index of the same grid, to see its rhythm by; None: the index itself.
+
+    Raises:
+        DataError: where the dates would go beyond the year 9999.
     """
     ahead = np.arange(1, steps + 1)
     if not isinstance(index, pd.DatetimeIndex):
         return pd.Index(index[-1] + (index[-1] - index[-2]) * ahead, name=index.name)
-    recent = index[-RECENT:].as_unit("us")
-    stamps, found = recent.asi8, np.unique(np.diff(recent.asi8))
+    seen = index if like is None else pd.DatetimeIndex(like)
+    recent = seen[-RECENT:].as_unit("us")
+    stamps, found = index[-1:].as_unit("us").asi8, np.unique(np.diff(recent.asi8))
+    if stamps[-1] + int(found.max()) * steps > LAST_STAMP:
+        raise DataError(f"{steps} steps go beyond the year 9999: ask for fewer")
     if len(found) > 1 and set(found) <= {DAY, 3 * DAY} and (recent.day_of_week < 5).all():
         days = np.busday_offset(stamps[-1:].astype("datetime64[us]").astype("datetime64[D]"), ahead)
         return _index(days.astype("datetime64[us]").astype(np.int64) + stamps[-1] % DAY, index)
     if len(found) > 1:
-        months, first = int(_months_since_first(recent)[-1] - _months_since_first(recent)[-2]), recent[-1]
+        months, first = int(_months_since_first(recent)[-1] - _months_since_first(recent)[-2]), index[-1]
         ends = bool(recent.is_month_end.all())
         dates = [first + pd.DateOffset(months=months * int(number)) for number in ahead]
         return pd.DatetimeIndex([date + pd.offsets.MonthEnd(0) if ends else date for date in dates], name=index.name)

@@ -42,29 +42,33 @@ class Fitted:
 
     Args:
         transform: fitted on the training segment.
+        first, last: labels of the first and the last row.
         validation, test: labels of the first rows of these segments; None where the segment is empty.
     """
 
     transform: Affine
+    first: Any
+    last: Any
     validation: Any
     test: Any
 
     def segments(self, index: pd.Index) -> Segments:
-        """The segments of another series: what lies in the time that was trained on stays training.
+        """The segments of another series by time: what was trained on stays training, what came after the run is test.
 
         Raises:
-            DataError: where the labels are of another kind (dates, numbers).
+            DataError: where the labels are of another kind (dates, numbers), or begin before the run's own.
         """
-        begins = [len(index), len(index)]
-        for place, label in enumerate((self.validation, self.test)):
-            try:
-                begins[place] = len(index) if label is None else int(index.searchsorted(label))
-            except TypeError as error:
-                raise DataError(
-                    f"its rows are labelled {index[0]} to {index[-1]}, the run's test segment begins at {label}: give "
-                    "data with the same kind of index"
-                ) from error
-        validation, test = min(begins), begins[1]
+        try:
+            if index[0] < self.first:
+                raise DataError(f"its rows begin at {index[0]}, before the run's own ({self.first}): leave those away")
+            after = int(index.searchsorted(self.last, side="right"))
+            test = after if self.test is None else int(index.searchsorted(self.test))
+            validation = min(test, after if self.validation is None else int(index.searchsorted(self.validation)))
+        except TypeError as error:
+            raise DataError(
+                f"its rows are labelled {index[0]} to {index[-1]}, the run's own {self.first} to {self.last}: give "
+                "data with the same kind of index"
+            ) from error
         return Segments(range(validation), range(validation, test), range(test, len(index)))
 
 
@@ -185,7 +189,7 @@ class WindowDataModule(L.LightningDataModule):
         """What was taken from the training segment, for other data."""
         begins = [part.start if len(part) else None for part in (self.segments.validation, self.segments.test)]
         labels = [None if begin is None else self.series.index[begin] for begin in begins]
-        return Fitted(self.transform, *labels)
+        return Fitted(self.transform, self.series.index[0], self.series.index[-1], *labels)
 
     @property
     def seasonal_period(self) -> int | None:

@@ -103,6 +103,8 @@ class Series:
         Raises:
             DataError: for a file that is missing, truncated or something else.
         """
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no regular file")
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
                 values, index, about = parts["values"], parts["index"], json.loads(str(parts["about"]))

@@ -39,6 +39,8 @@ def evaluate_again(
     """
     scored = [_scored(load_run(path, data_path), segment) for path in paths]
     folder = output or scored[0][0].run.path / "evaluation"
+    if output is None and folder.is_symlink():
+        raise RunError(f"{folder} is a link: give --output FOLDER")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,7 +53,7 @@ def evaluate_again(
         figure = draw_forecast(loaded.datamodule, found, label=label, subtitle=subtitle)
     else:
         _print_runs(scored, console)
-        figure = draw_runs([(run.run.path.name, run.datamodule, found) for run, found in scored])
+        figure = draw_runs([(run.run.path.name.replace("$", r"\$"), run.datamodule, found) for run, found in scored])
     stem = scored[0][1].segment if len(scored) == 1 else "runs"
     replace_file(folder / f"{stem}.png", functools.partial(figure.savefig, dpi=DPI))
     tables = [predictions(found, run.datamodule).assign(run=run.run.path.name) for run, found in scored]
@@ -63,7 +65,7 @@ def evaluate_again(
 
 def _scored(loaded: LoadedRun, segment: str | None) -> tuple[LoadedRun, Evaluation]:
     """A run's scores on a segment, with the weights of its best epoch, and of the last one."""
-    name = segment or main_segment(loaded.metrics)
+    name = segment or ("test" if loaded.datamodule is not loaded.trained else main_segment(loaded.metrics))
     if not len(loaded.datamodule.origins(name)):
         series = loaded.datamodule.series
         raise DataError(

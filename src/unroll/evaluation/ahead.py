@@ -10,7 +10,7 @@ import torch
 from unroll.data.module import EVALUATION_ROWS, WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.windows import origins
-from unroll.errors import DataError
+from unroll.errors import ConfigError, DataError, RunError
 from unroll.models.forecaster import Forecaster
 
 MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
@@ -56,6 +56,7 @@ def forecast_from(forecaster: Forecaster, datamodule: WindowDataModule, rows: np
 
     Raises:
         DataError: where columns beside the target would have to be known.
+        RunError: where a forecast is not a finite number.
     """
     shape, values = datamodule.shape, datamodule.values
     if shape.future_features or (shape.features > 1 and steps > shape.horizon):
@@ -68,7 +69,10 @@ def forecast_from(forecaster: Forecaster, datamodule: WindowDataModule, rows: np
     for part in np.array_split(rows, max(1, math.ceil(len(rows) * shape.window_size / EVALUATION_ROWS))):
         past = values[torch.from_numpy(part[:, None] - shape.window_size + np.arange(shape.window_size))]
         made.append(forecaster.free_run(past, steps).double().cpu().numpy())
-    return datamodule.transform.invert_target(np.concatenate(made))
+    forecast = datamodule.transform.invert_target(np.concatenate(made))
+    if not np.isfinite(forecast).all():
+        raise RunError("the weights forecast numbers that are not finite: the run is damaged, or did not learn")
+    return forecast
 
 
 def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, levels: Sequence[float]) -> Intervals:
@@ -90,6 +94,9 @@ def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, 
     Raises:
         DataError: where the run has no validation segment, or too few windows in it for a level.
     """
+    wrong = [level for level in levels if not 0 < level < 100]
+    if wrong:
+        raise ConfigError(f"levels: {wrong[0]:g} is no percentage between 0 and 100, such as 80 or 95")
     if not len(datamodule.segments.validation):
         raise DataError(
             "this run has no validation segment (data.validation=0), so nothing can be said of its errors: train one "

@@ -40,6 +40,16 @@ TERMINATED = 143  # the shell's exit code for SIGTERM
 PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few of them, one in the other, are a file that fills the memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node of the document."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds an alias")
+        return super().compose_node(parent, index)
+
+
 class RunDirectory:
     """A run's folder, and the names of what is in it."""
 
@@ -97,13 +107,14 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved config."""
-        write_text(self.config, yaml.safe_dump(config, sort_keys=False))
+        without_aliases = json.loads(json.dumps(config))
+        write_text(self.config, yaml.safe_dump(without_aliases, sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config, as plain values."""
         try:
-            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeError) as error:
+            config = yaml.load(self.config.read_text(encoding="utf-8"), _PlainLoader)  # a SafeLoader
+        except (yaml.YAMLError, UnicodeError, RecursionError) as error:
             raise RunError(f"{self.config} is damaged: {str(error).splitlines()[0]}") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config} is damaged: it holds no mapping")
@@ -279,11 +290,13 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RunError: where it is missing or damaged.
     """
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path} is no regular file")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist: the run did not get so far, or the file was removed") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
     if not isinstance(values, dict):
         raise RunError(f"{path} is damaged: it holds no object")

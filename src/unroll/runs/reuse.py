@@ -84,11 +84,20 @@ def read_result(run: RunDirectory) -> dict[str, Any]:
     if not isinstance(scores, dict) or not {"models", "baselines"} <= scores.keys():
         raise RunError(f"{run.metrics} is damaged: it holds no scores")
     run.read_config()
+    epochs, loss = metrics.get("epochs"), metrics.get("loss")
+    kinds = {"horizon": int, "unit": str, "model": str, "data": str, "windows": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(metrics.get(name), kind)]
+    if wrong or not isinstance(epochs, dict) or not isinstance(loss, dict):
+        raise RunError(f"{run.metrics} is damaged: {(*wrong, 'epochs or loss')[0]} is missing or of another kind")
+    if not all(isinstance(epochs.get(name), int) for name in ("best", "trained")):
+        raise RunError(f"{run.metrics} is damaged: its epochs are no numbers")
     rows = {run.history: metrics["epochs"]["trained"]}
     if "free_run" in metrics:
         rows[run.free_run] = metrics["free_run"]["steps"]
     for path, count in rows.items():
         try:
+            if not path.is_file():
+                raise OSError("no regular file")
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeError) as error:
             raise RunError(f"{path} is missing or damaged") from error
