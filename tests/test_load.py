@@ -463,3 +463,31 @@ def test_dates_end_with_the_year_9999():
     months = pd.date_range("2020-01-31", periods=40, freq="ME")
     with pytest.raises(DataError, match="beyond the year 9999"):
         continued(months, 100_000)
+
+
+def test_rows_without_dates_must_be_those_of_the_run(run_training, tmp_path):
+    values = pd.DataFrame({"sold": SOLD})
+    values[:160].to_csv(tmp_path / "rows.csv", index=False)
+    words = ("data=csv", f"data.path={tmp_path / 'rows.csv'}", "data.window_size=9", "trainer.max_epochs=1")
+    run = run_training(*words).run
+    values.assign(price=1.0).to_csv(tmp_path / "whole.csv", index=False)  # a column more does not matter
+    values[20:].to_csv(tmp_path / "later.csv", index=False)
+    console = unroll.progress.PatientConsole()
+    (found,) = evaluate_again([run.path], None, tmp_path / "whole.csv", tmp_path, console).values()
+    assert found["windows"] == 24 + 40
+    with pytest.raises(DataError, match="has no dates, and its first 160 rows are not those"):
+        evaluate_again([run.path], None, tmp_path / "later.csv", tmp_path, console)
+    assert len(load_run(run.path, tmp_path / "later.csv").forecast(2)) == 2
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(copied, tmp_path):
+    (tmp_path / "taken.csv").mkdir()
+    done = script("forecast", copied, "--output", tmp_path / "taken.csv")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path / 'taken.csv'}: Is a directory\n"
+
+
+def test_the_number_of_windows_that_a_level_needs_is_exact(copied):
+    for level, needed in ((99, 99), (99.9, 999), (97, 33)):
+        with pytest.raises(DataError, match=f"needs at least {needed}:"):
+            load_run(copied).forecast(3, levels=[level])

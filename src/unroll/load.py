@@ -183,7 +183,8 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
     found = Path(os.path.expanduser(path))  # noqa: PTH111
     if not found.is_file():
         raise DataError(f"{path}: this file {'is a directory' if found.is_dir() else 'does not exist'}")
-    other = _datamodule(cfg, path=str(found))
+    target = {"target": trained.series.columns[0]} if "target" in cfg.data else {}
+    other = _datamodule(cfg, path=str(found), **target)
     other.given = trained.fitted
     other.setup()
     if other.series.columns != trained.series.columns:

@@ -37,7 +37,8 @@ def evaluate_again(
     Returns:
         the scores by run, as they are written.
     """
-    scored = [_scored(load_run(path, data_path), segment) for path in paths]
+    each = dict.fromkeys(path.absolute() for path in paths)  # none twice
+    scored = [_scored(load_run(path, data_path), segment) for path in each]
     folder = output or scored[0][0].run.path / "evaluation"
     if output is None and folder.is_symlink():
         raise RunError(f"{folder} is a link: give --output FOLDER")
@@ -72,7 +73,20 @@ def _scored(loaded: LoadedRun, segment: str | None) -> tuple[LoadedRun, Evaluati
             f"{loaded.run.path}: there is no window in the {name} segment of {series.title} ({series.label(0)} to "
             f"{series.label(-1)}): choose another --segment, or give data that reach into it"
         )
+    _check_numbered_rows(loaded)
     return loaded, evaluate(loaded.forecaster, loaded.datamodule, name, loaded.weights, loaded.reference)
+
+
+def _check_numbered_rows(loaded: LoadedRun) -> None:
+    """Rows without dates are known by their number alone: they must begin as the run's own, or training is scored."""
+    own, other = loaded.trained.series, loaded.datamodule.series
+    count = min(len(own.values), len(other.values))
+    dated = isinstance(own.index, pd.DatetimeIndex)
+    if not dated and not np.allclose(own.target[:count], other.target[:count], equal_nan=True):
+        raise DataError(
+            f"{other.title} has no dates, and its first {count} rows are not those of {loaded.run.path}: give the "
+            "whole series from its first row"
+        )
 
 
 def _about(loaded: LoadedRun, found: Evaluation) -> Mapping[str, Any]:

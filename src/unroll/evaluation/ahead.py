@@ -1,5 +1,6 @@
 """Forecasts many steps ahead from any row, and how far they may be off: split-conformal intervals by step."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, 
     Raises:
         DataError: where the run has no validation segment, or too few windows in it for a level.
     """
+    levels = sorted({float(f"{level:g}") for level in levels})  # as they are named
     wrong = [level for level in levels if not 0 < level < 100]
     if wrong:
         raise ConfigError(f"levels: {wrong[0]:g} is no percentage between 0 and 100, such as 80 or 95")
@@ -109,7 +111,8 @@ def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, 
     for level in levels:
         rank = math.ceil((count + 1) * level / 100)
         if rank > count:
-            needed = math.ceil(level / (100 - level))
+            enough = (n for n in itertools.count(count + 1) if math.ceil((n + 1) * level / 100) <= n)
+            needed = next(enough)
             raise DataError(
                 f"--levels {level:g}: {steps} steps ahead there are {count} validation windows, and this level needs "
                 f"at least {needed}: ask for a lower level or fewer steps"

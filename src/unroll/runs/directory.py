@@ -269,6 +269,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(partial)
         partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.filename == str(partial):  # nobody asked for that name
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
