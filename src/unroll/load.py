@@ -185,7 +185,7 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
         raise DataError(f"{path}: this file {'is a directory' if found.is_dir() else 'does not exist'}")
     target = {"target": trained.series.columns[0]} if "target" in cfg.data else {}
     other = _datamodule(cfg, path=str(found), **target)
-    other.given = trained.fitted
+    other.fitted_before = trained.fitted
     other.setup()
     if other.series.columns != trained.series.columns:
         columns, wanted = (", ".join(series.columns) for series in (other.series, trained.series))

@@ -124,7 +124,7 @@ class WindowDataModule(L.LightningDataModule):
         self.transform_kind, self.asked_period = transform, seasonal_period
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
-        self.given: Fitted | None = None  # set it to use what was fitted on other data
+        self.fitted_before: Fitted | None = None  # set it to use what was fitted on other data
 
     def load(self) -> Series:
         """Make or read the series; values that are missing are NaN."""
@@ -141,7 +141,11 @@ class WindowDataModule(L.LightningDataModule):
         if self.loaded is None:
             self.loaded = self.load()
         self.loaded.check()
-        segments = self.given.segments(self.loaded.index) if self.given else self._split(len(self.loaded.values))
+        segments = (
+            self.fitted_before.segments(self.loaded.index)
+            if self.fitted_before
+            else self._split(len(self.loaded.values))
+        )
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
         self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
         train = series.values[segments.train.start : segments.train.stop]
@@ -160,10 +164,12 @@ class WindowDataModule(L.LightningDataModule):
             found = self._origins["train"]
             made_up: npt.NDArray[np.bool_] = np.asarray(filled.any(axis=1))
             self._origins["train"] = found[~made_up[found - 1]]
-        if not self.given:
+        if not self.fitted_before:
             self._check_fit(series, segments, train)
         self.segments: Segments = segments
-        self.transform: Affine = self.given.transform if self.given else fit_transform(self.transform_kind, train)
+        self.transform: Affine = (
+            self.fitted_before.transform if self.fitted_before else fit_transform(self.transform_kind, train)
+        )
         self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
         future = [series.columns.index(column) for column in series.known_ahead]
         self._future_columns = future
