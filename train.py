@@ -2,6 +2,7 @@
 
 python train.py                                      a GRU on a noisy sine
 python train.py model=lstm data=cinema trainer=cpu   choose from each group of conf/
+python train.py -m data.window_size=7,14 seed=0,1,2  a sweep, and its leaderboard
 python train.py --help                               what can be chosen and set
 """
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unroll.cli import check_keys, one_line_errors
 from unroll.config import check_config, check_value
+from unroll.errors import ConfigError
 from unroll.runs.directory import RunDirectory
 from unroll.runs.resume import continued_config
 
@@ -23,10 +25,12 @@ CONFIG_DIR = Path(__file__).parent / "conf"
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
-    """One run. Returns what a search minimises."""
-    about = HydraConfig.get()
-    job = about.job.override_dirname if about.mode is RunMode.MULTIRUN else None
-    with one_line_errors(CONFIG_DIR, job=job):
+    """One run, or one job of a sweep. Returns what a search minimises."""
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        from unroll.sweeps.job import run_job
+
+        return run_job(cfg, CONFIG_DIR)
+    with one_line_errors(CONFIG_DIR):
         return run(cfg)
 
 
@@ -38,6 +42,9 @@ def run(cfg: DictConfig) -> float:
     overrides = [str(word) for word in typed]
     check_keys(cfg, dict(about.runtime.choices), overrides, CONFIG_DIR)
     check_value("resume", cfg.get("resume"))
+    study = about.runtime.choices.get("sweep")
+    if study not in (None, "null"):
+        raise ConfigError(f"sweep={study} is a sweep: add -m (python train.py -m sweep={study})")
     if cfg.get("resume") is None:
         check_config(cfg)
     else:

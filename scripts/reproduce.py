@@ -23,10 +23,10 @@ from rich.console import Console
 from unroll.cli import INTERRUPTED, one_line_errors
 from unroll.config import check_folder
 from unroll.errors import ConfigError, RunError
+from unroll.interrupts import TERMINATED
 from unroll.progress import PatientConsole
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
-from unroll.runs.directory import TERMINATED
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 

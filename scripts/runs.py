@@ -10,13 +10,11 @@ python scripts/runs.py --json
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len, set_cell_size
@@ -27,6 +25,7 @@ from rich.text import Text
 from unroll.cli import one_line_errors
 from unroll.progress import PatientConsole
 from unroll.runs.listing import SORTS, STATUSES, ListedRun, begins, list_runs, sort_runs
+from unroll.tables import Column, age, folded, number, printable, ratio
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 STYLES = {"running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow", "killed": "yellow"}
@@ -73,28 +72,6 @@ def show(arguments: argparse.Namespace, console: Console) -> None:
     console.print(f"{count} under {where}", soft_wrap=True, highlight=False)
     console.print()
     print_runs(chosen, console)
-
-
-@dataclass
-class Column:
-    """A column of the table.
-
-    Args:
-        heading: folded at blanks.
-        cells: one a run.
-        narrowest: numbers are never cut, names may be folded to this width.
-        justify: numbers right.
-    """
-
-    heading: str
-    cells: list[str]
-    narrowest: int | None = None
-    justify: Literal["left", "right"] = "right"
-
-    def __post_init__(self) -> None:
-        self.full = max(*map(cell_len, self.cells), *map(cell_len, self.heading.split()))
-        least = max(self.full if self.narrowest is None else self.narrowest, *map(cell_len, self.heading.split()))
-        self.width = min(self.full, least)
 
 
 def print_runs(runs: list[ListedRun], console: Console) -> None:
@@ -199,42 +176,6 @@ def _epochs(run: ListedRun) -> str:
 
 def _has_units(runs: list[ListedRun]) -> bool:
     return any(run.unit for run in runs)
-
-
-def number(value: float) -> str:
-    """Four significant digits, never more than eight characters: runs differ in their units."""
-    if value == 0:
-        return "0"
-    size = math.floor(math.log10(abs(float(f"{value:.3e}"))))
-    return f"{value:,.{max(0, 3 - size)}f}" if -3 <= size < 6 else f"{value:.2e}"
-
-
-def ratio(value: float, sign: str) -> str:
-    """R2 and skill, short also where they are hopeless."""
-    return f"{value:{sign}.3f}" if value > -100 else f"{value:{sign}.1e}"
-
-
-def age(seconds: float) -> str:
-    """A time as people say it: 40 s, 3 min, 2 h, 5 d."""
-    for unit, size, most in (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48)):
-        if seconds < size * most:
-            return f"{max(0, int(seconds // size))} {unit}"
-    return f"{int(seconds // 86400)} d"
-
-
-def folded(name: str, width: int) -> str:
-    """A name in lines, broken after / and _ where that can be."""
-    lines = [""]
-    for piece in re.findall(r"[^_/]*[_/]|[^_/]+$", name):
-        if lines[-1] and cell_len(lines[-1] + piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """Text without what would move the cursor or cannot be written."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _left_out(error: OSError) -> None:

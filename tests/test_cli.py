@@ -344,14 +344,3 @@ def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path):
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "linear autoregression" in plain
     assert "…" not in plain.partition("test segment")[2]
-
-
-def test_a_multirun_goes_on_after_a_failed_job(command, tmp_path):
-    done = command("-m", "data.window_size=4,5000,6", "trainer.max_epochs=1")
-    assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: job")]
-    assert len(lines) == 1
-    assert "data.window_size=5000" in lines[0]
-    assert "series sine (synthetic) is too short" in lines[0]
-    runs = sorted((tmp_path / "outputs").glob("*_sine-gru*/metrics.json"))
-    assert sorted(yaml.safe_load(path.read_text())["window_size"] for path in runs) == [4, 6]

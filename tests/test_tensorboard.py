@@ -61,7 +61,7 @@ def test_curves_figures_and_hparams(server):
 
     def all_loaded():
         tags = ask(f"{url}/plugin/scalars/tags")
-        return set(tags) == names and all("test/rmse" in found for found in tags.values()) and tags
+        return set(tags) == names and all("held_out/test_rmse" in found for found in tags.values()) and tags
 
     tags = wait_for(all_loaded)
     for result in results:
@@ -75,13 +75,18 @@ def test_curves_figures_and_hparams(server):
     for name in names:
         assert {"figures/series", "figures/forecast", "figures/loss"} <= set(images[name])
 
+    experiment = wait_for(lambda: ask(f"{url}/plugin/hparams/experiment", {"experimentName": ""}))
+    assert [info["name"] for info in experiment["hparamInfos"] if info["differs"]] == ["model.hidden_size"]
+    metrics = [info["name"]["tag"] for info in experiment["metricInfos"]]
+    assert metrics[:3] == ["best/val_mae", "best/val_mase", "best/val_r2"]  # to choose by, before what is held out
+
     groups = wait_for(lambda: len(sessions := ask_sessions(url)) == 2 and sessions)
     for size, result in zip((8, 16), results, strict=True):
         (group,) = [found for found in groups if found["hparams"]["model.hidden_size"] == size]
         shown = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
         best = result.metrics["test"]["models"]["best"]
         for metric in ("mae", "rmse", "r2", "mase", "skill"):
-            assert shown[f"test/{metric}"] == pytest.approx(best[metric], rel=1e-5)
+            assert shown[f"held_out/test_{metric}"] == pytest.approx(best[metric], rel=1e-5)
         assert "hp_metric" not in shown
         assert group["hparams"]["model"] == "GRU"
         assert group["hparams"]["data.window_size"] == 24

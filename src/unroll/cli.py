@@ -1,5 +1,6 @@
 """Turn a user's mistake on the command line into one line that says what would be right."""
 
+import functools
 import os
 import re
 import sys
@@ -19,7 +20,10 @@ from unroll.errors import ConfigError, UnrollError, nearest
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
 BAD_GROUP = "Config group override must be a string or a list"
+NO_PLUGIN = "Unknown plugin class"
 SHOWN = "shown_by_unroll"
+NEEDS = " needs: pip install -c constraints.txt -e '.[{}]'"
+EXTRAS = ("joblib", "ray", "slurm", "optuna")
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
@@ -55,7 +59,7 @@ def _is_users(error: Exception) -> bool:
     """Whether an error comes of what the user gave. Any other is a fault of the program, and shows its traceback."""
     if isinstance(error, UnrollError | HydraException | OmegaConfBaseException | OSError | MemoryError | YAMLError):
         return True
-    return any(words in str(error) for words in (*OUT_OF_MEMORY, BAD_GROUP))
+    return any(words in str(error) for words in (*OUT_OF_MEMORY, BAD_GROUP, NO_PLUGIN))
 
 
 def explain(error: Exception, config_dir: Path) -> str:
@@ -74,6 +78,10 @@ def explain(error: Exception, config_dir: Path) -> str:
         return f"{message.split(chr(39))[1]}: write 'KEY=[16,8]' for a list, or add -m to sweep over several values"
     if BAD_GROUP in message:
         return "a group takes one of its options (scheduler=none for no scheduler); --help lists them"
+    if NO_PLUGIN in message:
+        extra = {"submitit": "slurm", "joblib": "joblib", "ray": "ray"}
+        asked = next((extra[name] for name in extra if f"hydra_{name}" in message), None)
+        return f"hydra/launcher={asked}{NEEDS.format(asked)}" if asked else message
     if any(words in message for words in OUT_OF_MEMORY):
         return f"not enough memory ({message[:120]}): lower data.window_size, data.batch_size or model.hidden_size"
     if isinstance(error, YAMLError):
@@ -92,7 +100,7 @@ def explain(error: Exception, config_dir: Path) -> str:
 
 
 def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], config_dir: Path) -> None:
-    """Find keys of `data` and `model` and top-level keys that only an experiment file names: they are mistyped.
+    """Find keys of `data` and `model` and top-level keys that only an experiment or a study names: they are mistyped.
 
     Hydra itself refuses unknown keys on the command line, and takes any key from a file.
 
@@ -105,24 +113,32 @@ def check_keys(cfg: DictConfig, choices: dict[str, str], overrides: list[str], c
     Raises:
         ConfigError: names the key and the nearest one.
     """
-    if choices.get("experiment") in (None, "null"):
+    files = [group for group in ("experiment", "sweep") if choices.get(group) not in (None, "None", "null")]
+    if not files:
         return
-    groups = {group: option for group, option in choices.items() if not re.match("experiment$|hydra/|base/", group)}
-    known = known_keys(_compose([f"{group}={option}" for group, option in groups.items() if option], config_dir))
+    named = " and ".join(f"{group}={choices[group]}" for group in files)
+    others = re.compile("experiment$|sweep$|hydra/|base/")
+    groups = {group: option for group, option in choices.items() if not others.match(group)}
+    known = _known_keys(tuple(f"{group}={option}" for group, option in groups.items() if option), config_dir)
     added = {override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("+")}
     for key in known_keys(cfg):
         group = key.partition(".")[0]
         checked = group not in ("optimizer", "scheduler", "trainer")  # these take what torch takes
-        if key.startswith("experiment."):
-            raise ConfigError(f"experiment={choices['experiment']}: its first line must be: # @package _global_")
+        if key.startswith("experiment.") or re.match("sweep[.](?!name$|trial$)", key):
+            raise ConfigError(f"{named}: its first line must be: # @package _global_")
         if not checked or key in known or key in added:
             continue
         if any(word.startswith(f"{group}=") for word in overrides):
             raise ConfigError(
-                f"experiment={choices['experiment']} sets {key}, and {group}={choices[group]} has no such key: leave "
-                f"{group}={choices[group]} away, or write an experiment file for it"
+                f"{named} sets {key}, and {group}={choices[group]} has no such key: leave "
+                f"{group}={choices[group]} away, or write a file for it"
             )
-        raise ConfigError(f"experiment={choices['experiment']}: there is no key {key}{nearest(key, known)}")
+        raise ConfigError(f"{named}: there is no key {key}{nearest(key, known)}")
+
+
+@functools.cache  # a sweep asks once for each of its jobs
+def _known_keys(overrides: tuple[str, ...], config_dir: Path) -> list[str]:
+    return known_keys(_compose(list(overrides), config_dir))
 
 
 def _explain_key(key: str, config_dir: Path) -> str:
@@ -143,6 +159,8 @@ def _explain_option(error: MissingConfigException) -> str:
     if not missing:
         return " ".join(str(error).split())
     group, option = missing.groups()
+    if group.startswith("hydra/") and option in EXTRAS:
+        return f"{group}={option}{NEEDS.format(option)}"
     options = list(error.options or [])
     hint = (
         f"{nearest(option, options)}; choose from: {', '.join(options)}"
@@ -153,7 +171,7 @@ def _explain_option(error: MissingConfigException) -> str:
 
 
 def _groups(config_dir: Path) -> list[str]:
-    return [path.name for path in sorted(config_dir.iterdir()) if path.is_dir() and path.name != "base"]
+    return [path.name for path in sorted(config_dir.iterdir()) if path.is_dir() and path.name not in ("base", "hydra")]
 
 
 def _is_option(word: str, config_dir: Path) -> bool:

@@ -18,9 +18,13 @@ from unroll.targets import check_target
 
 TOP_KEYS = (
     *("data", "model", "optimizer", "scheduler", "trainer", "early_stopping"),
-    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume", "evaluate_train", "free_run"),
+    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume", "evaluate_train", "free_run", "sweep"),
 )
-SECTION_KEYS = {"early_stopping": ("patience", "min_delta"), "free_run": ("steps", "start", "step")}
+SECTION_KEYS = {
+    "sweep": ("name", "trial"),
+    "early_stopping": ("patience", "min_delta"),
+    "free_run": ("steps", "start", "step"),
+}
 SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
 TARGETS = ("data", "model.backbone", "model.head", "optimizer")
 MODEL_KEYS = ("backbone", "head", "dropout", "input_layout", "loss")  # what the forecaster itself reads

@@ -20,6 +20,14 @@ class RunError(UnrollError):
     """A run directory that cannot be written or read, or a training that cannot go on."""
 
 
+class HeldError(RunError):
+    """A run directory that another process is training in."""
+
+
+class PrunedError(UnrollError):
+    """A run that a search stopped before its end, because others promise more."""
+
+
 def nearest(word: str, options: Iterable[str]) -> str:
     """A hint at the option most like a mistyped word, or nothing where none is like it."""
     close = difflib.get_close_matches(word, [option for option in options if option != word], n=1, cutoff=0.5)

@@ -3,7 +3,9 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -89,6 +91,66 @@ class EpochProgress:
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+
+class Item(Protocol):
+    """Something to be done among others."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def work(self) -> float:
+        """In proportion to the others'."""
+
+
+class Overall:
+    """One line of progress for many jobs: a bar with the time left on a terminal, a line a job elsewhere.
+
+    Args:
+        console: where to show it.
+        items: all of them, in the order in which they begin; the time left is made from their work.
+        workers: side by side.
+    """
+
+    def __init__(self, console: Console, items: Sequence[Item], workers: int) -> None:
+        self.console, self.total, self.workers = console, len(items), workers
+        self.remaining = list(items)
+        self.worked, self.begun = 0.0, time.monotonic()
+        self.bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("run {task.completed:.0f}/{task.total}"), BarColumn(bar_width=16))
+            text = TextColumn("{task.description}", markup=False)
+            self.bar = Progress(*columns, TimeElapsedColumn(), text, console=console, transient=True)
+            self.task = self.bar.add_task("", total=self.total)
+            self.bar.start()
+
+    def done(self, item: Item, said: str = "done", *, worked: bool = True) -> None:
+        """One has ended.
+
+        Args:
+            item: which.
+            said: how.
+            worked: whether it took its time.
+        """
+        self.remaining.remove(item)
+        if worked:
+            self.worked += item.work
+        flying = sum(other.work for other in self.remaining[: self.workers]) / 2  # those that run are half done
+        rate = (time.monotonic() - self.begun) / (self.worked + flying) if self.worked else 1 / self.workers
+        ahead = sum(other.work for other in self.remaining) - flying
+        left = f"about {clock(ahead * rate)} left" if self.remaining else "all done"
+        count = self.total - len(self.remaining)
+        if self.bar:
+            self.bar.update(self.task, completed=count, description=f"{left}  {item.name}")
+        else:
+            self.console.print(f"{count}/{self.total}  {item.name}: {said}; {left}", soft_wrap=True, highlight=False)
+
+    def stop(self) -> None:
+        """Leave the terminal in order."""
+        if self.bar:
+            self.bar.stop()
 
 
 def clock(seconds: float) -> str:

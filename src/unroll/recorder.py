@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from unroll.errors import RunError
+from unroll.interrupts import settled
 from unroll.progress import EpochProgress
 from unroll.runs.directory import RunDirectory, replace_file
 
@@ -81,7 +82,8 @@ class Recorder(Checkpoint):
     ) -> None:
         """Show how far a long epoch is."""
         assert self.progress
-        self.progress.within(trainer.current_epoch, (batch_idx + 1) / trainer.num_training_batches)
+        with settled():
+            self.progress.within(trainer.current_epoch, (batch_idx + 1) / trainer.num_training_batches)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Only now is the validation loss that of these weights."""
@@ -103,10 +105,11 @@ class Recorder(Checkpoint):
         self._wait(row["val_loss"])
         trainer.should_stop = trainer.should_stop or self.stopped_early
         assert self.progress
-        for name, value in logged.items():
-            self.tensorboard.add_scalar(name, value, epoch)
         shown = [f"{part} {row[f'{part}_loss']:.4g}" for part in ("train", "val") if row[f"{part}_loss"] is not None]
-        self.progress.update(epoch, "  ".join(shown))
+        with settled():
+            for name, value in logged.items():
+                self.tensorboard.add_scalar(name, value, epoch)
+            self.progress.update(epoch, "  ".join(shown))
 
     @property
     def evaluated_epoch(self) -> int:

@@ -30,6 +30,7 @@ from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.report import print_table, show
 from unroll.evaluation.style import DPI
+from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
 from unroll.runs.directory import RunDirectory, main_segment, replace_file
@@ -132,14 +133,16 @@ def write_figures(
     for key, figure in figures.items():
         path: Path = run.figures / f"{key}.png"
         replace_file(path, functools.partial(figure.savefig, dpi=DPI))
-        tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
+        with settled():
+            tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
 
 
 def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]) -> None:
     """Write the config and the final scores to TensorBoard's HPARAMS tab.
 
     They have an event file of their own: TensorBoard believes the first that it finds, so the file of an earlier part
-    of a continued run is removed.
+    of a continued run is removed. The list of all keys and metrics ("experiment"), of which it believes the first too,
+    is left away: then it is made from all runs, and the keys that differ between them come first.
     """
     for earlier in run.path.glob(f"events.out.tfevents.*{HPARAMS_SUFFIX}"):
         earlier.unlink()
@@ -148,16 +151,21 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
         if path.partition(".")[0] in SWEPT and key not in DESCRIBED and parent[key] is not None:
             value = parent[key]
             flat[path] = value if isinstance(value, bool | int | float | str) else str(value)
+    for path in [path for path in flat if path.startswith(("model.backbone.", "model.head."))]:
+        key = path.rpartition(".")[2]
+        if flat[path] in (flat.get(f"model.{key}"), flat.get(f"model.head_{key}")):  # the same, where a user sets it
+            del flat[path]
     flat |= {"model": metrics["model"], "data": metrics["data"]}
     final: dict[str, float] = {}
-    for segment, short in {"train": "train", "validation": "val", "test": "test"}.items():
+    # TensorBoard sorts by name and shows the first few: those to choose by come before those to report.
+    for segment, group in {"validation": "best/val", "test": "held_out/test", "train": "seen/train"}.items():
         if segment in metrics:
             best = metrics[segment]["models"]["best"]
-            final |= {f"{short}/{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
-    with SummaryWriter(str(run.path), filename_suffix=HPARAMS_SUFFIX) as tensorboard:
+            final |= {f"{group}_{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
+    with settled(), SummaryWriter(str(run.path), filename_suffix=HPARAMS_SUFFIX) as tensorboard:
         for name, value in final.items():
             tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
-        for part in hparams(flat, final):
+        for part in hparams(flat, final)[1:]:
             tensorboard._get_file_writer().add_summary(part)
 
 

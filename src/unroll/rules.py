@@ -5,6 +5,7 @@ integer in each model, also in one that a user adds.
 """
 
 import math
+import re
 from collections.abc import Callable
 
 from unroll.errors import nearest
@@ -109,6 +110,12 @@ def list_of(rule: Rule, name: str, example: str) -> Rule:
     return list_rule
 
 
+def name(value: object) -> str | None:
+    """What can be the name of a folder everywhere, and no path."""
+    fits = isinstance(value, str) and re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value)
+    return None if fits else "a name of letters, digits, . _ and -, of at most 80, that begins with a letter or digit"
+
+
 def _part(value: object) -> str | None:
     fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
     return None if fits else "a fraction from 0 up to 1, or a count as an integer"
@@ -124,6 +131,8 @@ RULES: dict[str, Rule] = {
     "early_stopping.patience": optional(integer(1)),
     "min_delta": number(0),
     "evaluate_train": boolean,
+    "sweep.name": optional(name),
+    "sweep.trial": optional(integer(0)),
     "free_run.steps": integer(0),
     "free_run.start": optional(either(number(), text)),
     # data

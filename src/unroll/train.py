@@ -2,14 +2,15 @@
 
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from lightning import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
@@ -28,7 +29,16 @@ from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
 from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
-from unroll.runs.reuse import complete_run, data_digest, equals_uninterrupted, fingerprint, matching_runs, read_result
+from unroll.runs.reuse import (
+    complete_run,
+    data_digest,
+    equals_uninterrupted,
+    fingerprint,
+    finished,
+    matching_runs,
+    read_result,
+    validation_score,
+)
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
@@ -43,14 +53,8 @@ class Result:
 
     @property
     def score(self) -> float:
-        """What a search minimises: the validation RMSE of the best epoch, in the series' units.
-
-        Not the validation loss, which changes with the transform and the kind of loss. Without a validation segment,
-        the last training loss.
-        """
-        if "validation" in self.metrics:
-            return float(self.metrics["validation"]["models"]["best"]["rmse"])
-        return float(self.metrics["loss"]["train_last"])
+        """What a search minimises."""
+        return validation_score(self.metrics)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Task:
         checkpoint: to go on from.
         data_digest: of the data file.
         begun: time.monotonic() at the start.
+        callbacks: of Lightning, beside our own.
     """
 
     cfg: DictConfig
@@ -73,6 +78,7 @@ class Task:
     overrides: Sequence[str]
     console: Console
     begun: float
+    callbacks: Sequence[Callback] = ()
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
@@ -91,15 +97,14 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
     console = console or PatientConsole()
     if cfg.resume:
         run = RunDirectory.open(Path(cfg.resume))
-        with run.locked():
+        with run.locked(), _told(run):
             task = _continued(run, overrides, console)
             return _train(run, task) if task else _shown(run, console)
     task = _prepare(cfg, overrides, console, digest=data_digest(plain(cfg)))
     environment()  # asks git, which takes longer than to fill a new directory
     run = RunDirectory.create(Path(cfg.output_dir), f"{task.datamodule.series.name}_{model_name(cfg)}".lower())
-    with run.locked():
-        if cfg.data.get("path"):
-            cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+    with run.locked(), _told(run):
+        _set_whole_path(cfg)
         return _train(run, task)
 
 
@@ -123,8 +128,70 @@ def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console 
             except UnrollError as error:
                 console.print(f"{error}; a new run is made", soft_wrap=True)
                 continue
-            return _train(run, task) if task else _shown(run, console)
+            with _told(run):
+                return _train(run, task) if task else _shown(run, console)
     return train(cfg, overrides, console)
+
+
+def train_in(
+    run: RunDirectory,
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    console: Console,
+    callbacks: Sequence[Callback] = (),
+) -> Result:
+    """Train in a directory that this process holds and whose name is its config's (unroll.runs.reuse.run_name).
+
+    Goes on where an earlier process stopped, or begins again where that cannot be. What is wrong with the config or
+    the data is recorded in the directory too.
+
+    Args:
+        run: exists; may be empty.
+        cfg: see `train`.
+        overrides: of the command line, for the record.
+        console: where to print.
+        callbacks: of Lightning, beside our own.
+    """
+    config = plain(cfg)
+    digest = data_digest(config)
+    known_by = fingerprint(config, digest)
+    metrics = finished(run, known_by)
+    if metrics:
+        return Result(run, metrics)
+    task = None
+    if run.last_checkpoint.exists():
+        try:
+            if run.read_state().get("fingerprint") == known_by:
+                task = _continued(run, [], console)
+        except UnrollError as error:
+            console.print(f"{error}; the run begins again", soft_wrap=True)
+    if task is None:
+        run.clear()
+        _set_whole_path(cfg)
+        try:
+            task = _prepare(cfg, overrides, console, digest=digest)
+        except Exception:
+            with run.recording(plain(cfg), overrides, data_sha256=digest, fingerprint=known_by):
+                raise
+    return _train(run, replace(task, callbacks=callbacks))
+
+
+def _set_whole_path(cfg: DictConfig) -> None:
+    """A run directory is read from anywhere."""
+    if cfg.data.get("path"):
+        cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+
+
+@contextmanager
+def _told(run: RunDirectory) -> Iterator[None]:
+    """Say how a run that is interrupted can be gone on with."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
+        can_go_on = run.config.is_file() and run.state.is_file()
+        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
+        raise
 
 
 def _shown(run: RunDirectory, console: Console) -> Result:
@@ -192,17 +259,11 @@ def _train(run: RunDirectory, task: Task) -> Result:
     as_if_at_once = task.checkpoint is None or equals_uninterrupted(run, config)
     known_by = fingerprint(config, task.data_digest) if as_if_at_once else None
     identity = {"data_sha256": task.data_digest, "fingerprint": known_by}
-    try:
-        with run.recording(config, task.overrides, **identity):
-            assert task.datamodule.loaded is not None
-            if not run.series.exists():
-                replace_file(run.series, task.datamodule.loaded.save)
-            metrics = _fit_and_evaluate(run, task)
-    except (KeyboardInterrupt, SystemExit):
-        kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
-        can_go_on = run.config.is_file() and run.state.is_file()
-        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
-        raise
+    with run.recording(config, task.overrides, **identity):
+        assert task.datamodule.loaded is not None
+        if not run.series.exists():
+            replace_file(run.series, task.datamodule.loaded.save)
+        metrics = _fit_and_evaluate(run, task)
     print_result(run, metrics, task.console)
     return Result(run, metrics)
 
@@ -244,7 +305,7 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         recorder = Recorder(
             run, about, tensorboard, console, save_seconds=cfg.checkpoint_seconds, **plain(cfg.early_stopping)
         )
-        trainer = build_trainer(cfg, [recorder], validate=segments["validation"] > 0)
+        trainer = build_trainer(cfg, [recorder, *task.callbacks], validate=segments["validation"] > 0)
         device = trainer.strategy.root_device
         counts = ", ".join(f"{count:,} {name}" for name, count in segments.items())
         console.print(f"{essentials(cfg)} on {datamodule.series.title}", highlight=False, soft_wrap=True)

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.errors import ConfigError, nearest
+from unroll.interrupts import TERMINATED
 from unroll.models.forecaster import Forecaster
-from unroll.runs.directory import TERMINATED
 
 OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
 OWN_TRAINER_KEYS = (

@@ -49,7 +49,7 @@ def test_status(tmp_path):
         raise ValueError("what went wrong\nand more")
     state = run.read_state()
     assert state["status"] == "failed"
-    assert state["error"] == "what went wrong"
+    assert state["error"] == "ValueError: what went wrong"
     assert len(state["resumed"]) == 1
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from conftest import ROOT, load_config
 from unroll.config import plain
-from unroll.runs.directory import RunDirectory, write_json
-from unroll.runs.listing import ListedRun, is_held, list_runs, natural, read_run, sort_runs
+from unroll.errors import RunError
+from unroll.runs.directory import LOCK, RunDirectory, is_held, write_json
+from unroll.runs.listing import ListedRun, list_runs, natural, read_run, sort_runs
 
 QUICK = ("data.points=120", "trainer.max_epochs=1", "trainer=cpu")
 HOLD = """
@@ -150,7 +151,7 @@ def test_every_way_to_end(make, tmp_path):
     assert runs["damaged"]["age_seconds"] is None
     assert runs["damaged"]["reason"].startswith("run.json is damaged")
     table = listed(tmp_path / "outputs").stdout
-    assert "failed: the [bold]loss[/bold] is not finite ?[31m" in table
+    assert "failed: ValueError: the [bold]loss[/bold] is not finite ?[31m" in table
     assert "damaged: run.json is damaged" in table
 
 
@@ -172,7 +173,8 @@ def test_a_held_run_is_running_and_a_killed_one_killed(tmp_path, config):
 def test_two_lists_at_once_do_not_take_each_other_for_a_training(tmp_path):
     import fcntl
 
-    lock = os.open(tmp_path, os.O_RDONLY)
+    assert not is_held(tmp_path)
+    lock = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_SH)  # as another list does
     assert not is_held(tmp_path)
     os.close(lock)
@@ -343,7 +345,7 @@ def test_no_number_is_cut_however_narrow_the_terminal(make, tmp_path, columns):
     complete(make, "2026-11-21_22-14-02_cinema-gru_2", 0.0012345)
     complete(make, "2026-11-21_22-14-03_[bold]a_very-long-name-without-end-and-sense", 23322.4, segment="train")
     make("2026-11-21_22-14-04_cinema-gru", KeyboardInterrupt())
-    make("2026-11-21_22-14-05_cinema-gru", ValueError("word " * 60))
+    make("2026-11-21_22-14-05_cinema-gru", RunError("word " * 60))
     done = listed(tmp_path / "outputs", columns=columns)
     assert (done.returncode, done.stderr) == (0, "")
     for number in ("2.42e+09", "0.001234", "23,322*", "0.500", "+0.100", "interrupted", "1492"):

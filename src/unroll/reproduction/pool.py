@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -16,15 +14,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unroll.errors import UnrollError
-from unroll.progress import clock
+from unroll.interrupts import TERMINATED, end_with, stop_workers
+from unroll.progress import Overall
 from unroll.reproduction.jobs import Job
-from unroll.runs.directory import TERMINATED
 from unroll.runs.reuse import complete_run
-
-STOP_SECONDS = 30  # for a worker to write down that it was stopped
 
 
 def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> tuple[dict[Job, Path], dict[Job, str]]:
@@ -49,7 +44,7 @@ def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> t
         run = complete_run(job.config)
         if run:
             found[job] = run.path
-            progress.done(job, reused=True)
+            progress.done(job, "complete before", worked=False)
     missing = [job for job in jobs if job not in found]
     try:
         if missing:
@@ -63,7 +58,7 @@ def _run_missing(
     jobs: Sequence[Job],
     workers: int,
     log: Path,
-    progress: "Overall",
+    progress: Overall,
     found: dict[Job, Path],
     failures: dict[Job, str],
 ) -> None:
@@ -82,7 +77,7 @@ def _run_missing(
                     raise
                 except Exception as error:  # of this job alone; a fault of the program is in the log with its traceback
                     failures[job] = _in_one_line(error, log)
-                    progress.done(job, failed=True)
+                    progress.done(job, "failed")
         except BrokenProcessPool:
             died = (
                 f"a worker process died (killed, or no memory left): lower --jobs; the same command goes on. See {log}"
@@ -104,15 +99,6 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, earlier)
 
 
-def stop_workers() -> None:
-    """Ask the workers to stop, and wait until they have written down how far they are."""
-    children = multiprocessing.active_children()
-    for child in children:
-        child.terminate()
-    for child in children:
-        child.join(STOP_SECONDS)
-
-
 def _begin(log: Path) -> None:
     """In a worker: leave the terminal to the parent, and end with it."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -122,13 +108,11 @@ def _begin(log: Path) -> None:
     parent = multiprocessing.parent_process()
     assert parent
 
-    def follow() -> None:
+    def alive() -> bool:
         parent.join()  # it was killed, or it ended
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(STOP_SECONDS)
-        os._exit(TERMINATED)
+        return False
 
-    threading.Thread(target=follow, daemon=True).start()
+    end_with(alive)
 
 
 def _run(job: Job) -> Path:
@@ -152,46 +136,3 @@ def _in_one_line(error: Exception, log: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename or log.parent})"
     return f"{type(error).__name__}: {message[:200]} (see {log})"
-
-
-class Overall:
-    """One line of progress for all jobs: a bar with the time left on a terminal, a line a job elsewhere.
-
-    Args:
-        console: where to show it.
-        jobs: all of them; their work is what the time left is made from.
-        workers: side by side.
-    """
-
-    def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
-        self.console, self.total, self.workers = console, len(jobs), workers
-        self.remaining = list(jobs)
-        self.worked, self.begun = 0.0, time.monotonic()
-        self.bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("run {task.completed:.0f}/{task.total}"), BarColumn(bar_width=16))
-            text = TextColumn("{task.description}", markup=False)
-            self.bar = Progress(*columns, TimeElapsedColumn(), text, console=console, transient=True)
-            self.task = self.bar.add_task("", total=self.total)
-            self.bar.start()
-
-    def done(self, job: Job, *, reused: bool = False, failed: bool = False) -> None:
-        """A job has ended."""
-        self.remaining.remove(job)
-        if not reused:
-            self.worked += job.work
-        flying = sum(other.work for other in self.remaining[: self.workers]) / 2  # those that run are half done
-        rate = (time.monotonic() - self.begun) / (self.worked + flying) if self.worked else 1 / self.workers
-        ahead = sum(other.work for other in self.remaining) - flying
-        left = f"about {clock(ahead * rate)} left" if self.remaining else "all done"
-        count = self.total - len(self.remaining)
-        said = "failed" if failed else "complete before" if reused else "done"
-        if self.bar:
-            self.bar.update(self.task, completed=count, description=f"{left}  {job.name}")
-        else:
-            self.console.print(f"{count}/{self.total}  {job.name}: {said}; {left}", soft_wrap=True)
-
-    def stop(self) -> None:
-        """Leave the terminal in order."""
-        if self.bar:
-            self.bar.stop()

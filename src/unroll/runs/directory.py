@@ -9,6 +9,7 @@ predictions.csv    the test segment (and the training segment, where asked for):
 free_run.csv       the free run, where asked for: truth, forecasts, baselines
 figures/           series.png, forecast.png, loss.png; overlay.png, free_run.png where asked for
 checkpoints/       best.ckpt, last.ckpt
+output.log         of a sweep's run: what it would have printed
 evaluation/        what scripts/evaluate.py wrote later
 export/            what scripts/export.py wrote later
 events.out.*       TensorBoard events, here so that TensorBoard shows the run by its directory's name
@@ -20,13 +21,13 @@ import json
 import os
 import re
 import secrets
-import signal
+import shutil
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -34,9 +35,14 @@ from typing import Any
 
 import yaml
 
-from unroll.errors import RunError
+from unroll.errors import HeldError, PrunedError, RunError, UnrollError
+from unroll.interrupts import TERMINATED, settled, stoppable
 
-TERMINATED = 143  # the shell's exit code for SIGTERM
+STOPS = ("interrupted (", "stopped (")  # reasons that are no fault of the run
+LOOKS = 5
+LOCK = ".lock"  # a file: network file systems lock no directories
+QUICK_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SHORT = 4000  # bytes, about twice a config of ours
 PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
 
 
@@ -62,6 +68,7 @@ class RunDirectory:
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.csv"
         self.free_run = path / "free_run.csv"
+        self.log = path / "output.log"
         self.figures = path / "figures"
         self.best_checkpoint = path / "checkpoints" / "best.ckpt"
         self.last_checkpoint = path / "checkpoints" / "last.ckpt"
@@ -112,9 +119,14 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config, as plain values."""
+        if not self.config.is_file():
+            raise RunError(f"{self.config} is no regular file")
+        text = self.config.read_bytes()
+        # The C parser is eight times as fast; depth kills it, and aliases can make a small file a large one.
+        loader = _PlainLoader if len(text) > SHORT or b"*" in text else QUICK_LOADER
         try:
-            config = yaml.load(self.config.read_text(encoding="utf-8"), _PlainLoader)  # a SafeLoader
-        except (yaml.YAMLError, UnicodeError, RecursionError) as error:
+            config = yaml.load(text, loader)  # both are SafeLoaders
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{self.config} is damaged: {str(error).splitlines()[0]}") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config} is damaged: it holds no mapping")
@@ -145,21 +157,26 @@ class RunDirectory:
         killed.
 
         Raises:
-            RunError: where another process is training this run.
+            HeldError: where another process is training this run.
         """
-        lock = os.open(self.path, os.O_RDONLY)
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(lock)
             except BlockingIOError as error:
-                raise RunError(f"{self.path} is being trained by another process: wait for it, or stop it") from error
+                raise HeldError(f"{self.path} is being trained by another process: wait for it, or stop it") from error
+            except OSError as error:
+                raise RunError(
+                    f"{self.path}: this file system has no locks ({error.strerror}), so that two processes could write "
+                    "one run: set output_dir to another one"
+                ) from error
             yield
         finally:
             os.close(lock)
 
     @contextmanager
     def recording(self, config: dict[str, Any], overrides: Sequence[str], **identity: Any) -> Iterator[None]:
-        """Write the config and keep the status: running, then complete, or failed with the reason.
+        """Write the config and keep the status: running, then complete, or failed (or pruned) with the reason.
 
         Ctrl-C and SIGTERM leave the run as failed too, with its checkpoints, so that it can be continued.
 
@@ -179,7 +196,7 @@ class RunDirectory:
         }
         history = [*previous.get("resumed", []), previous["started"]] if "started" in previous else []
         try:
-            with _sigterm_exits():
+            with stoppable():
                 self.write_config(config)
                 self.set_state(status="running", started=now(), finished=None, error=None, resumed=history, **about)
                 self.figures.mkdir(exist_ok=True)
@@ -189,35 +206,59 @@ class RunDirectory:
             self._fail("interrupted (Ctrl-C)")
             raise
         except SystemExit as error:
-            self._fail("stopped (SIGTERM)" if error.code == TERMINATED else f"exit {error.code}")
+            self._fail(f"stopped ({'SIGTERM' if error.code == TERMINATED else f'exit {error.code}'})")
+            raise
+        except PrunedError as error:
+            self._fail(str(error), status="pruned")
             raise
         except BaseException as error:
-            self._fail(f"{str(error) or type(error).__name__}".splitlines()[0])
+            kind = "" if isinstance(error, UnrollError) else f"{type(error).__name__}: "
+            self._fail(f"{kind}{error}".splitlines()[0].removesuffix(": "))
             raise
         self.set_state(status="complete", finished=now())
 
-    def _fail(self, reason: str) -> None:
+    def clear(self) -> None:
+        """Remove what an earlier training left, to begin again. For the holder of the lock."""
+        for path in self.path.iterdir():
+            if path in (self.path / LOCK, self.log):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _fail(self, reason: str, status: str = "failed") -> None:
         try:
-            self.set_state(status="failed", finished=now(), error=reason)
+            self.set_state(status=status, finished=now(), error=reason)
         except OSError:  # the disk may be what failed; the reason is raised anyway
             sys.stderr.write(f"{self.state} could not be written\n")
 
 
-@contextmanager
-def _sigterm_exits() -> Iterator[None]:
-    """SIGTERM raises SystemExit, also outside of Lightning's fit, so that it can be recorded."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
+def _take(lock: int) -> None:
+    """Take a lock, also where somebody is just having a look (`is_held`)."""
+    for _ in range(LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def leave(*_: object) -> None:
-        sys.exit(TERMINATED)
 
-    earlier = signal.signal(signal.SIGTERM, leave)
+def is_held(path: Path) -> bool:
+    """Whether a process is training this run now (RunDirectory.locked).
+
+    The look takes a shared lock, so that two of them at once do not take each other for a training.
+    """
     try:
-        yield
+        lock = os.open(path / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks, where nobody can tell
+        return True
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        os.close(lock)
+    return False
 
 
 def main_segment(parts: Mapping[str, Any]) -> str:
@@ -267,8 +308,9 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")  # a name nobody can foresee
     try:
-        write(partial)
-        partial.replace(path)
+        with settled():
+            write(partial)
+            partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.filename == str(partial):  # nobody asked for that name

@@ -1,6 +1,5 @@
 """Find the runs in folders and say of each how it stands, from its small files alone: no torch, no pandas."""
 
-import fcntl
 import json
 import math
 import os
@@ -11,15 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from unroll.errors import RunError, UnrollError
-from unroll.runs.directory import RunDirectory, main_segment, read_json
+from unroll.runs.directory import STOPS, RunDirectory, is_held, main_segment, read_json
 
-STATUSES = ("running", "complete", "failed", "interrupted", "killed", "damaged")
-INTERRUPTIONS = ("interrupted (Ctrl-C)", "stopped (SIGTERM)")  # as RunDirectory.recording writes them
+STATUSES = ("running", "complete", "failed", "pruned", "interrupted", "killed", "damaged")
 SCORES = ("mae", "rmse", "r2", "mase", "skill")
-LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as fast, where libyaml is there
 
 Kind = TypeVar("Kind")
 
@@ -140,7 +135,7 @@ def _from_state(run: RunDirectory, _: Mapping[str, Any], now: datetime) -> dict[
     status, reason = _entry(run.state, state, "status", str), _entry(run.state, state, "error", str)
     if status not in STATUSES:
         raise RunError(f"{run.state} is damaged: there is no status {status!r}")
-    if status == "failed" and reason in INTERRUPTIONS:
+    if status == "failed" and reason and reason.startswith(STOPS):
         status = "interrupted"
     started, finished = (_time(run.state, state, key) for key in ("started", "finished"))
     return {
@@ -153,29 +148,9 @@ def _from_state(run: RunDirectory, _: Mapping[str, Any], now: datetime) -> dict[
     }
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process trains in a run directory (RunDirectory.locked). Nothing is changed.
-
-    The look takes a shared lock, so that two lists at once do not take each other for a training.
-    """
-    lock = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks, where nobody can tell
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
 def _from_config(run: RunDirectory, _: Mapping[str, Any], __: datetime) -> dict[str, Any]:
     """Model, seed, epochs asked for; and the data, as far as a config names them."""
-    try:
-        config = yaml.load(run.config.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RunError(f"{run.config} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, dict):
-        raise RunError(f"{run.config} is damaged: it holds no mapping")
+    config = run.read_config()
     model, data, trainer = (_entry(run.config, config, key, dict) for key in ("model", "data", "trainer"))
     if not (model and data and trainer):
         raise RunError(f"{run.config} is damaged: it holds no model, data or trainer")

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from unroll.errors import RunError
 from unroll.runs.directory import RunDirectory, main_segment, read_json
 
-NO_MATTER = ("output_dir", "resume", "checkpoint_seconds")  # where and how often a run is written, not what it is
+NO_MATTER = ("output_dir", "resume", "checkpoint_seconds", "sweep")  # where and how often a run is written
 
 
 def data_digest(config: dict[str, Any]) -> str | None:
@@ -33,6 +34,44 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
     if data is not None:
         config["data"]["path"] = data
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def run_name(config: dict[str, Any], known_by: str) -> str:
+    """The folder of a config's run in a sweep: the same for the same fingerprint, and something to read.
+
+    Args:
+        config: resolved, as plain values.
+        known_by: its fingerprint.
+    """
+    data, model = config["data"], config["model"]
+    kind = str(data["_target_"]).split(".")[-2:][0]  # the module of the class
+    name = Path(data["path"]).stem if data.get("path") and kind == "csv" else kind
+    sizes = {"window": data["window_size"], "hidden": model.get("hidden_size"), "dropout": model.get("dropout")}
+    words = [name, str(model["backbone"]["_target_"]).rpartition(".")[2]]
+    words += [f"{key}{value}" for key, value in (sizes | {"seed": config["seed"]}).items() if value is not None]
+    slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.")[:40] for word in words)
+    return f"{slug}_{known_by[:12]}".lower()
+
+
+def finished(run: RunDirectory, known_by: str) -> dict[str, Any] | None:
+    """What metrics.json of a run says; None where the run is not complete, damaged, or of another fingerprint."""
+    try:
+        state = run.read_state()
+        whole = state["status"] == "complete" and state.get("fingerprint") == known_by
+        return read_result(run) if whole else None
+    except RunError:
+        return None
+
+
+def validation_score(metrics: dict[str, Any]) -> float:
+    """What a search minimises: the validation RMSE of the best epoch, in the series' units.
+
+    Not the validation loss, which changes with the transform and the kind of loss. Without a validation segment, the
+    last training loss.
+    """
+    if "validation" in metrics:
+        return float(metrics["validation"]["models"]["best"]["rmse"])
+    return float(metrics["loss"]["train_last"])
 
 
 def equals_uninterrupted(run: RunDirectory, config: dict[str, Any]) -> bool:

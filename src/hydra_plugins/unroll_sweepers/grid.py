@@ -1,0 +1,40 @@
+"""Every combination of the values on the command line, as a sweep that can be stopped and gone on with."""
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+
+class Grid(BasicSweeper):
+    """Hydra's own sweeper reads the values; what is done already is found, and no failure stops the others.
+
+    Args:
+        params: values by key, as on the command line, which has the last word.
+        max_batch_size: of jobs that are given to the launcher at once; None: all.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None, max_batch_size: int | None = None) -> None:
+        super().__init__(max_batch_size, params)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Do what is missing, then show the leaderboard. Exits with 1 where a job failed."""
+        from unroll.errors import ConfigError
+        from unroll.sweeps.session import Session
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        for word in overrides:
+            if word.is_sweep_override() and not word.is_discrete_sweep():
+                raise ConfigError(
+                    f"{word.input_line}: every combination needs values, such as 8,16,32 or range(8,33,8); for a "
+                    "search of an interval add hydra/sweeper=optuna"
+                )
+        session = Session(self.config, self.hydra_context, self.launcher, overrides)
+        (lines,) = self.split_arguments(overrides, None)
+        with session.told():
+            session.work(session.plan(lines))
+        session.close()

@@ -1,0 +1,344 @@
+"""One call of a sweep: its folder, what is there already, what is launched, and what came of it."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+from rich.console import Console
+
+from unroll.cli import explain
+from unroll.config import check_folder, check_value
+from unroll.errors import HeldError, RunError
+from unroll.interrupts import workers_stop_first
+from unroll.progress import Overall, PatientConsole
+from unroll.runs.directory import STOPS, is_held
+from unroll.runs.reuse import finished
+from unroll.sweeps.jobs import Job, Planner, check_sweep, stored, sweep_folder
+
+ATTEMPTS = 2  # of a job whose process dies: a neighbour may have taken it along
+POLL_SECONDS = 0.5
+ENDS = ("complete", "failed", "pruned")
+EXAMPLES = 2  # of the jobs that share a reason
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Args:
+        status: complete, failed or pruned.
+        reason: of a failure.
+        metrics: what metrics.json says of a complete run.
+    """
+
+    status: str
+    reason: str | None = None
+    metrics: dict[str, Any] | None = None
+
+
+class Session:
+    """One call of a sweep.
+
+    Args:
+        config: of the sweep itself; the name of an unnamed sweep is filled in.
+        context: Hydra's.
+        launcher: runs jobs.
+        arguments: of the command line, parsed.
+    """
+
+    def __init__(
+        self, config: DictConfig, context: HydraContext, launcher: Launcher, arguments: Sequence[Override]
+    ) -> None:
+        config_dir = next(
+            Path(source.path) for source in config.hydra.runtime.config_sources if source.provider == "main"
+        )
+        self.config_dir = Path(str(config_dir).removeprefix("file://"))
+        self.config, self.launcher = config, launcher
+        self.console: Console = PatientConsole()
+        self.outcomes: dict[Job, Outcome] = {}
+        self.launched = 0
+        for key in ("output_dir", "sweep.name"):
+            check_value(key, config.output_dir if key == "output_dir" else config.sweep.name)
+        check_sweep(arguments)
+        check_folder(Path(config.output_dir).expanduser(), f"output_dir={config.output_dir}")
+        self.named = config.sweep.name is not None
+        if not self.named:
+            with open_dict(config):
+                config.sweep.name = _reserve(sweep_folder(config).parent)
+        self.own = [f"sweep.name={config.sweep.name}"]
+        self.folder = sweep_folder(config)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: this folder cannot be made ({error.strerror})") from error
+        self.planner = Planner(config, context.config_loader, self.config_dir)
+
+    def plan(self, command_lines: Sequence[Sequence[str]], names: Sequence[str] | None = None) -> list[Job]:
+        """The job of each command line; those of equal configs are one and the same.
+
+        Args:
+            command_lines: without sweeps.
+            names: for people; None: what sets each apart.
+        """
+        jobs: dict[object, Job] = {}
+        planned = []
+        for overrides, name in zip(command_lines, names or _names(command_lines), strict=True):
+            typed = [word for word in overrides if not word.lstrip("+").startswith("sweep.name=")]
+            job = self.planner.job([*typed, *self.own], name)
+            planned.append(jobs.setdefault(job.run.path if job.run else job.overrides, job))
+        return planned
+
+    def work(self, jobs: Sequence[Job], *, announce: bool = True) -> dict[Job, Outcome]:
+        """Make what is missing of some jobs: launch, wait for what another process is at, launch what it left.
+
+        Args:
+            jobs: from `plan`.
+            announce: whether to print how many there are, and a line each; a terminal has its bar in any case.
+
+        Returns:
+            the outcome of each.
+
+        Raises:
+            RunError: where the launcher itself fails.
+        """
+        jobs, missing = list(dict.fromkeys(jobs)), []
+        for job in jobs:
+            metrics = finished(job.run, job.fingerprint) if job.run else None
+            if metrics:
+                self.outcomes[job] = Outcome("complete", metrics=metrics)
+            elif job.problem:
+                self.outcomes[job] = Outcome("failed", job.problem)
+            else:
+                missing.append(job)
+        if announce:
+            self._announce(jobs, missing)
+        if missing:
+            console = self.console if announce or self.console.is_terminal else Console(quiet=True)
+            with _Watch(console, missing, self.side_by_side(len(missing))) as watch:
+                self._work_off(missing, watch)
+        return {job: self.outcomes[job] for job in jobs}
+
+    def _work_off(self, missing: list[Job], watch: "_Watch") -> None:
+        attempts: Counter[Job] = Counter()
+        while missing:
+            free = [job for job in missing if job.run and not is_held(job.run.path)]
+            if not free:  # all that is left is in the hands of other processes
+                time.sleep(POLL_SECONDS)
+            broken, refused = self._launch(free) if free else (None, {})
+            ended = watch.ended()
+            self.outcomes |= ended
+            if broken and not any(job in ended or watch.begun(job) for job in free):
+                raise broken
+            for job in free:
+                if job in ended or (job.run and is_held(job.run.path)):
+                    continue
+                attempts[job] += 1
+                if job in refused:
+                    self.outcomes[job] = watch.give_up(job, refused[job])
+                elif attempts[job] == ATTEMPTS:
+                    reason = f"{broken or 'its process died'} (killed, or no memory left)"
+                    self.outcomes[job] = watch.give_up(job, reason)
+            missing = [job for job in missing if job not in self.outcomes]
+
+    def _launch(self, jobs: Sequence[Job]) -> tuple[RunError | None, dict[Job, str]]:
+        """Run jobs by Hydra's launcher. What came of them is in their run directories.
+
+        Returns:
+            what is wrong with the launcher, and the jobs that failed before they could write anything.
+        """
+        overrides = [list(job.overrides) for job in jobs]
+        first, self.launched = self.launched, self.launched + len(jobs)
+        processes = str(self.config.hydra.launcher._target_).endswith("JoblibLauncher")
+        try:
+            with workers_stop_first() if processes else nullcontext():
+                returns = self.launcher.launch(overrides, initial_job_idx=first)
+        except Exception as error:  # its workers died, its cluster is not there
+            kind = self.config.hydra.runtime.choices["hydra/launcher"]
+            message = " ".join(str(error).split())[:300]
+            return RunError(f"hydra/launcher={kind}: {type(error).__name__}: {message}"), {}
+        errors = {job: done._return_value for job, done in zip(jobs, returns, strict=True)}
+        return None, {
+            job: explain(error, self.config_dir)
+            for job, error in errors.items()
+            if isinstance(error, Exception) and not isinstance(error, HeldError)
+        }
+
+    def _announce(self, jobs: Sequence[Job], missing: Sequence[Job]) -> None:
+        done = sum(self.outcomes[job].status == "complete" for job in jobs if job in self.outcomes)
+        wrong = [job for job in jobs if job.problem]
+        parts = [f"{many(len(jobs), 'run')} in {shown(self.folder)}"]
+        parts += [f"{done} complete already"] if done else []
+        parts += [f"{len(wrong)} with a wrong config"] if wrong else []
+        self.say(", ".join(parts))
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line, soft_wrap=True, highlight=False)
+
+    def side_by_side(self, jobs: int) -> int:
+        """How many of some jobs run at a time."""
+        asked = self.config.hydra.launcher.get("n_jobs", self.config.hydra.launcher.get("array_parallelism"))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if asked is None else min(jobs, asked if asked > 0 else cores)
+
+    def way_on(self) -> str:
+        """How to go on with this sweep."""
+        return "the same command" if self.named else f"the same command with sweep.name={self.config.sweep.name}"
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say of an interruption how to go on."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            sys.stderr.write(f"interrupted; what was done is kept: {self.way_on()} goes on\n")
+            raise
+
+    def failures(self) -> list[str]:
+        """All failures, one line a reason."""
+        jobs: dict[str, list[str]] = {}
+        for job, outcome in self.outcomes.items():
+            if outcome.status == "failed":
+                jobs.setdefault(str(outcome.reason), []).append(job.name or " ".join(job.overrides))
+        lines = []
+        for reason, labels in jobs.items():
+            more = f" and {len(labels) - EXAMPLES} more" if len(labels) > EXAMPLES else ""
+            lines.append(f"{'; '.join(labels[:EXAMPLES])}{more}: {reason}")
+        return lines
+
+    def close(self) -> None:
+        """Show the leaderboard and every failure. Exits with 1 where a job failed."""
+        from unroll.sweeps.board import publish
+
+        failures = self.failures()
+        try:
+            there = not self.outcomes and any(self.folder.glob("*/metrics.json"))  # a search that has all its trials
+            if there or any(outcome.status == "complete" for outcome in self.outcomes.values()):
+                publish([self.folder], self.folder, self.console)
+        finally:
+            if failures:
+                failed = sum(outcome.status == "failed" for outcome in self.outcomes.values())
+                tries = f"{self.way_on()} tries {'it' if failed == 1 else 'them'} again"
+                sys.stderr.write(f"error: {failed} of {many(len(self.outcomes), 'run')} failed; {tries}\n")
+                for line in failures:
+                    sys.stderr.write(f"error: {line}\n")
+        if failures:
+            sys.exit(1)
+
+
+class _Watch:
+    """Follows jobs by their run directories, whichever process or machine they run on."""
+
+    def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
+        self.jobs = list(jobs)
+        self.before = {job: _stamp(job) for job in jobs}
+        self.overall = Overall(console, jobs, workers)
+        self.seen: dict[Job, Outcome] = {}
+        self.lock, self.stop = threading.Lock(), threading.Event()
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> "_Watch":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.overall.stop()
+
+    def _follow(self) -> None:
+        while not self.stop.wait(POLL_SECONDS):
+            self.ended()
+
+    def begun(self, job: Job) -> bool:
+        """Whether anything has happened to a job since the start."""
+        return _stamp(job) != self.before[job]
+
+    def ended(self) -> dict[Job, Outcome]:
+        """The jobs that have ended since the start."""
+        with self.lock:
+            for job in self.jobs:
+                if job not in self.seen and self.begun(job):
+                    self._look(job)
+            return dict(self.seen)
+
+    def _look(self, job: Job) -> None:
+        assert job.run
+        state = stored(job)
+        if not state or state["status"] not in ENDS or state.get("fingerprint") != job.fingerprint:
+            return
+        if is_held(job.run.path):  # a failure of earlier, which is being tried again; or its last lines are written
+            return
+        metrics = finished(job.run, job.fingerprint)
+        status = state["status"] if metrics or state["status"] != "complete" else "failed"
+        reason = state.get("error") or (None if metrics else "its run directory is damaged")
+        if reason and reason.startswith(STOPS):
+            return
+        self.note(job, Outcome(status, reason, metrics))
+
+    def note(self, job: Job, outcome: Outcome) -> None:
+        """A job has ended."""
+        self.seen[job] = outcome
+        self.overall.done(job, {"complete": "done"}.get(outcome.status, outcome.status))
+
+    def give_up(self, job: Job, reason: str) -> Outcome:
+        """A job whose process dies each time."""
+        with self.lock:
+            self.note(job, Outcome("failed", reason))
+            return self.seen[job]
+
+
+def _stamp(job: Job) -> tuple[int, int] | None:
+    """Changes whenever run.json is written."""
+    assert job.run
+    try:
+        status = job.run.state.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _names(command_lines: Sequence[Sequence[str]]) -> list[str]:
+    """What sets each command line apart."""
+    if len(command_lines) == 1:
+        return [" ".join(command_lines[0])]
+    counts = Counter(word for line in command_lines for word in line)
+    return [" ".join(word for word in line if counts[word] < len(command_lines)) for line in command_lines]
+
+
+def _reserve(parent: Path) -> str:
+    """Make a folder for a sweep without a name, by time; sweeps started at the same instant get different ones."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stem, number = f"{datetime.now():%Y-%m-%d_%H-%M-%S}", 1
+        while True:
+            name = stem if number == 1 else f"{stem}_{number}"
+            try:
+                (parent / name).mkdir()  # atomic: of two starts, one finds it taken
+                return name
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise RunError(f"{parent}: no folder can be made here ({error.strerror}): set output_dir to another") from error
+
+
+def shown(folder: Path) -> str:
+    """A folder as people say it, from where they are."""
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def many(count: int, what: str) -> str:
+    """A count and its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,318 @@
+"""Sweeps as a user starts them: named, stopped, gone on with, shared, failed; on real processes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from conftest import CONF, ROOT, load_config, options
+from unroll.config import check_config, plain
+from unroll.runs.directory import RunDirectory, is_held
+from unroll.runs.reuse import fingerprint, run_name
+from unroll.sweeps.jobs import check_sweepable
+
+QUICK = ("data.points=120", "trainer.max_epochs=2", "trainer=cpu", "sweep.name=s")
+LONG = ("data.points=200", "trainer.max_epochs=120", "early_stopping.patience=null", "trainer=cpu", "sweep.name=s")
+FOUR = ("data.window_size=6,8", "seed=0,1")
+needs_joblib = pytest.mark.skipif(
+    find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="hydra-joblib-launcher is not installed"
+)
+
+
+def start(output: Path, *words: str) -> subprocess.Popen[str]:
+    """A sweep in a process group of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "-m", *words, f"output_dir={output}"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def sweep(output: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """A whole sweep: what it printed, and its errors."""
+    process = start(output, *words)
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == code, printed + errors
+    return printed, errors
+
+
+def states(output: Path, name: str = "s") -> dict[str, dict]:
+    """run.json by run."""
+    return {path.parent.name: json.loads(path.read_text()) for path in output.glob(f"sweeps/{name}/*/run.json")}
+
+
+def leaderboard(output: Path, name: str = "s") -> list[dict[str, str]]:
+    """Its rows, without what the clock decides."""
+    with (output / "sweeps" / name / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Until something is so; the process must be alive meanwhile."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that nobody stopped."""
+    output = tmp_path_factory.mktemp("whole")
+    sweep(output, *LONG, *FOUR)
+    return output
+
+
+def test_only_what_is_missing_is_run(tmp_path):
+    words = (*QUICK, "model=rnn,gru", "seed=0,1")
+    printed, _ = sweep(tmp_path, *words, "data.window_size=6")
+    assert "4 runs in" in printed
+    assert "4/4" in printed
+    first = states(tmp_path)
+    assert len(first) == 4
+    assert {state["status"] for state in first.values()} == {"complete"}
+    assert (tmp_path / "sweeps" / "s" / "leaderboard.md").is_file()
+    assert len(leaderboard(tmp_path)) == 2
+
+    printed, _ = sweep(tmp_path, *words, "data.window_size=6,8", "model.hidden_size=32")
+    assert "8 runs in" in printed
+    assert "4 complete already" in printed
+    assert "4/4" in printed
+    second = states(tmp_path)
+    assert len(second) == 8
+    assert {name: second[name] for name in first} == first
+    assert len(leaderboard(tmp_path)) == 4
+
+    printed, _ = sweep(tmp_path, *words, "data.window_size=6", "optimizer.lr=0.004")
+    assert "complete already" not in printed  # another config
+    assert len(states(tmp_path)) == 12
+
+
+def test_a_complete_sweep_needs_no_torch(tmp_path):
+    words = (*QUICK, "data.window_size=6,8")
+    sweep(tmp_path, *words)
+    before = states(tmp_path)
+    for module in ("torch", "lightning"):
+        (tmp_path / "path" / module).mkdir(parents=True)
+        (tmp_path / "path" / module / "__init__.py").write_text("raise RuntimeError('imported')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "path")}
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *words, f"output_dir={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "2 complete already" in done.stdout
+    assert states(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sign"),
+    [
+        ("basic", signal.SIGKILL),
+        pytest.param("joblib", signal.SIGKILL, marks=needs_joblib),
+        pytest.param("joblib", signal.SIGINT, marks=needs_joblib),
+    ],
+)
+def test_a_stopped_sweep_goes_on_and_ends_as_an_uninterrupted_one(launcher, sign, tmp_path, uninterrupted):
+    words = (*LONG, "checkpoint_seconds=0", *FOUR, f"hydra/launcher={launcher}")
+    broken = tmp_path / "broken"
+    process = start(broken, *words)
+
+    def in_the_middle() -> bool:
+        found = states(broken)
+        complete = [name for name, state in found.items() if state["status"] == "complete"]
+        saved = list(broken.glob("sweeps/s/*/checkpoints/last.ckpt"))
+        return bool(complete) and len(saved) > len(complete)
+
+    wait_for(in_the_middle, process)
+    (os.kill if sign is signal.SIGKILL else os.killpg)(process.pid, sign)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == (130 if sign is signal.SIGINT else -9)
+    if sign is signal.SIGINT:
+        assert errors == "interrupted; what was done is kept: the same command goes on\n"
+    wait_for(lambda: not any(is_held(path.parent) for path in broken.glob("sweeps/s/*/run.json")))
+    found = states(broken)
+    before = {name: state for name, state in found.items() if state["status"] == "complete"}
+    half = {path.parent.parent.name for path in broken.glob("sweeps/s/*/checkpoints/last.ckpt")} - before.keys()
+
+    sweep(broken, *words)
+    after = states(broken)
+    assert {name: after[name] for name in before} == before  # nothing is done twice
+    assert half == {name for name, state in after.items() if state["resumed"]}  # these went on from their checkpoints
+    assert {state["status"] for state in after.values()} == {"complete"}
+
+    assert leaderboard(broken) == leaderboard(uninterrupted)
+    for path in broken.glob("sweeps/s/*/metrics.json"):
+        one, other = (json.loads(file.read_text()) for file in (path, uninterrupted / path.relative_to(broken)))
+        assert one["weights_sha256"] == other["weights_sha256"]
+
+
+def test_two_processes_share_a_sweep(tmp_path):
+    words = (*LONG, "data.window_size=4,5,6,7", "seed=0,1")
+    both = [start(tmp_path, *words) for _ in range(2)]
+    printed = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    found = states(tmp_path)
+    assert len(found) == 8
+    assert {state["status"] for state in found.values()} == {"complete"}
+    assert not any(state["resumed"] for state in found.values())  # each was begun once
+    assert {state["process"] for state in found.values()} == {process.pid for process in both}
+    for words_printed, _ in printed:
+        assert "8/8" in words_printed
+
+
+def test_failed_jobs_stop_no_other_and_are_tried_again(tmp_path):
+    words = (*QUICK, "data.window_size=4,5000,6", "model.dropout=0,1.5")
+    printed, errors = sweep(tmp_path, *words, code=1)
+    assert "Traceback" not in errors
+    lines = errors.splitlines()
+    assert lines[0] == "error: 4 of 6 runs failed; the same command tries them again"
+    assert sum("model.dropout must be a number at least 0 and less than 1" in line for line in lines) == 1
+    assert sum("series sine (synthetic) is too short" in line for line in lines) == 1
+    assert "data.window_size=4 model.dropout=1.5; " in errors
+    assert " and 1 more: " in errors
+    found = {state["status"]: state for state in states(tmp_path).values()}
+    assert found.keys() == {"complete", "failed"}
+    assert "too short" in found["failed"]["error"]
+    assert len(leaderboard(tmp_path)) == 2
+    assert "1 failed" in printed
+
+    time.sleep(1)  # the times in run.json are whole seconds
+    _, errors = sweep(tmp_path, *words, code=1)
+    assert errors.splitlines() == lines
+    (again,) = (state for state in states(tmp_path).values() if state["status"] == "failed")
+    assert again["started"] > found["failed"]["started"]
+
+
+def test_sweeps_that_start_together_do_not_touch_each_other(tmp_path):
+    words = ("data.points=120", "data.window_size=6", "trainer.max_epochs=1", "trainer=cpu")
+    eight = [start(tmp_path, *words, f"seed={seed}") for seed in range(8)]
+    for process in eight:
+        printed, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, printed + errors
+    folders = list((tmp_path / "sweeps").iterdir())
+    assert len(folders) == 8
+    seeds = []
+    for folder in folders:
+        (run,) = folder.glob("*/metrics.json")
+        seeds.append(json.loads(run.read_text())["seed"])
+    assert sorted(seeds) == list(range(8))
+
+
+@needs_joblib
+def test_a_killed_worker_costs_one_attempt(tmp_path):
+    process = start(
+        tmp_path, *LONG, "data.window_size=6,8", "seed=0,1", "hydra/launcher=joblib", "checkpoint_seconds=0"
+    )
+
+    def worker() -> list[int]:
+        return [state["process"] for state in states(tmp_path).values() if state["status"] == "running"]
+
+    wait_for(worker, process)
+    os.kill(worker()[0], signal.SIGKILL)
+    printed, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, printed + errors
+    assert "Traceback" not in errors
+    assert [state["status"] for state in states(tmp_path).values()] == ["complete"] * 4
+
+
+def test_hydras_own_sweeper_works_with_a_name(tmp_path):
+    words = ("hydra/sweeper=basic", *QUICK[:-1], "data.window_size=4,6")
+    _, errors = sweep(tmp_path, *words, code=1)
+    assert "hydra/sweeper=basic needs a name: add sweep.name=NAME" in errors
+    assert "Traceback" not in errors
+    sweep(tmp_path, *words, "sweep.name=s")
+    assert len(states(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep.name=../x",), "sweep.name=../x: sweep.name must be a name of letters"),
+        (("sweep.name=a,b",), "sweep.name=a,b: a sweep has one sweep.name"),
+        (("resume=outputs/x",), "a sweep goes on by the same command with the same sweep.name"),
+        (("sweep=window_sizes",), "there is no such option (did you mean window_size?)"),
+        (("+trainer.strategy=ddp",), "each of them would start the whole sweep again"),
+        (("+trainer.num_nodes=2",), "each of them would start the whole sweep again"),
+        (("model.hiden_size=8,16",), "there is no key model.hiden_size (did you mean model.hidden_size?)"),
+        (("model.hidden_size=interval(1,2)",), "for a search of an interval add hydra/sweeper=optuna"),
+        (("hydra/launcher=jobllib",), "hydra/launcher=jobllib: there is no such option"),
+        (("sweep.trial=3",), "it is set by a search alone"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_in_a_line(words, message, tmp_path):
+    _, errors = sweep(tmp_path, *words, code=1)
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.rglob("run.json"))
+    assert not list(tmp_path.glob("sweeps/*/*"))
+
+
+def test_a_study_without_m_is_refused(command):
+    done = command("sweep=window_size")
+    assert done.returncode == 1
+    assert done.stderr == "error: sweep=window_size is a sweep: add -m (python train.py -m sweep=window_size)\n"
+
+
+def test_a_study_takes_the_command_lines_values(tmp_path):
+    words = ("data.window_size=7", "seed=0,1", "trainer.max_epochs=1", "trainer=cpu")
+    printed, _ = sweep(tmp_path, "sweep=window_size", *words)
+    assert "2 runs in" in printed
+    assert len(states(tmp_path, "window_size")) == 2
+
+
+@pytest.mark.parametrize("study", options("sweep"))
+def test_every_study_is_on_cinema_sales_and_can_be_composed(study):
+    cfg = load_config(f"sweep={study}")
+    assert cfg.sweep.name == study
+    assert cfg.data._target_ == "unroll.data.cinema.CinemaData"
+    import yaml
+
+    params = yaml.safe_load((CONF / "sweep" / f"{study}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    parser = OverridesParser.create()
+    swept = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
+    assert all(word.is_discrete_sweep() for word in swept)
+    for word in swept:
+        for value in word.sweep_string_iterator():
+            check_config(load_config(f"sweep={study}", f"{word.get_key_element()}={value}"))
+
+
+def test_a_run_is_known_by_what_it_is(tmp_path):
+    def name(*words: str) -> str:
+        config = plain(load_config(f"output_dir={tmp_path}", *words))
+        return run_name(config, fingerprint(config, None))
+
+    assert name("model=lstm") == name("model=lstm", "output_dir=elsewhere", "sweep.name=x", "checkpoint_seconds=1")
+    assert name("model=lstm").startswith("sine_lstm_window24_hidden32_dropout0.0_seed0_")
+    assert len({name(), name("seed=1"), name("optimizer.lr=0.1"), name("trainer.max_epochs=7")}) == 4
+
+
+def test_a_training_of_many_processes_is_refused_in_a_sweep_only():
+    check_sweepable(load_config())
+    cfg = load_config("+trainer.strategy=auto")
+    check_sweepable(cfg)
+
+
+def test_an_old_run_in_the_way_is_not_taken_for_the_right_one(tmp_path):
+    sweep(tmp_path, *QUICK, "data.window_size=6")
+    (run,) = map(RunDirectory, tmp_path.glob("sweeps/s/sine*"))
+    run.set_state(fingerprint="another")
+    metrics = run.metrics.read_bytes()
+    run.metrics.write_bytes(b"{}")
+    sweep(tmp_path, *QUICK, "data.window_size=6")
+    assert json.loads(run.metrics.read_text())["test"] == json.loads(metrics)["test"]
