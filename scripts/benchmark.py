@@ -2,6 +2,7 @@
 
 python scripts/benchmark.py start                      seconds of --help, of a config error, of the default training
 python scripts/benchmark.py memory --rows 10000000     peak memory of training on a long CSV file
+python scripts/benchmark.py sweep                      jobs a minute of hydra/launcher=joblib and of the basic launcher
 """
 
 import argparse
@@ -85,6 +86,24 @@ def memory(rows: int, steps: int) -> None:
         print(f"peak memory {done.peak / 1e9:.2f} GB, {done.seconds:.0f} s in all, {steps} training steps")
 
 
+def sweep(jobs: int, alternations: int) -> None:
+    """Print how many jobs a minute a sweep does with each launcher, whole commands, one after the other."""
+    words = ["-m", "data=cinema", f"seed=range({jobs})", "early_stopping.patience=null", "trainer=cpu"]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{jobs} jobs of 100 epochs, {cores} cores, {alternations} alternations", flush=True)
+    ratios = []
+    for _ in range(alternations):
+        rates = {}
+        for launcher in ("basic", "joblib"):
+            with tempfile.TemporaryDirectory() as folder:
+                found = measure([*words, f"hydra/launcher={launcher}", f"output_dir={folder}"])
+            rates[launcher] = 60 * jobs / found.seconds
+        ratios.append(rates["joblib"] / rates["basic"])
+        shown = ", ".join(f"{launcher} {rate:.1f}" for launcher, rate in rates.items())
+        print(f"jobs a minute: {shown}; ratio {ratios[-1]:.2f}", flush=True)
+    print(f"ratio: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
 def write_csv(path: Path, rows: int) -> None:
     """A series by the second: two sines and noise."""
     random = np.random.RandomState(0)
@@ -107,9 +126,14 @@ def main() -> None:
     long = commands.add_parser("memory", help="peak memory of training on a long CSV file")
     long.add_argument("--rows", type=int, default=10_000_000)
     long.add_argument("--steps", type=int, default=20)
+    sweeping = commands.add_parser("sweep", help="jobs a minute of the basic launcher and of joblib")
+    sweeping.add_argument("--jobs", type=int, default=24)
+    sweeping.add_argument("--alternations", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.command == "start":
         start(arguments.runs)
+    elif arguments.command == "sweep":
+        sweep(arguments.jobs, arguments.alternations)
     else:
         memory(arguments.rows, arguments.steps)
 

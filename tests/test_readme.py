@@ -65,6 +65,11 @@ def test_python_commands(command, clone):
         found = re.search(r"^run: (.*)$", first, re.MULTILINE)
         assert found
         words = [word.replace("outputs/RUN", found[1]) for word in words]
+    if "outputs/sweeps/SWEEP" in command:
+        run([sys.executable, "train.py", "-m", "seed=0,1", "sweep.name=readme", "trainer.max_epochs=1"], clone)
+        words = [word.replace("SWEEP", "readme") for word in words]
+    if "benchmark.py" in command:
+        words += ["--jobs", "2", "--alternations", "1"]
     output = run(words, clone)
     if "train.py" in words and "--help" not in words:
         assert "skill: 1 - RMSE" in output

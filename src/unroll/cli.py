@@ -143,6 +143,8 @@ def _known_keys(overrides: tuple[str, ...], config_dir: Path) -> list[str]:
 
 def _explain_key(key: str, config_dir: Path) -> str:
     """An override of a key, or of a group, that does not exist."""
+    if key.startswith("hydra."):
+        return f"there is no key {key}: to add it, write +{key}=VALUE"
     groups = _groups(config_dir)
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and _is_option(word, config_dir)]
     known = list(dict.fromkeys([*known_keys(_compose(chosen, config_dir)), *groups]))

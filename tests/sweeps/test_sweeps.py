@@ -252,6 +252,8 @@ def test_hydras_own_sweeper_works_with_a_name(tmp_path):
         (("model.hiden_size=8,16",), "there is no key model.hiden_size (did you mean model.hidden_size?)"),
         (("model.hidden_size=interval(1,2)",), "for a search of an interval add hydra/sweeper=optuna"),
         (("hydra/launcher=jobllib",), "hydra/launcher=jobllib: there is no such option"),
+        (("+hydra.sweeper.n_trials=3",), "if this is a search, add hydra/sweeper=optuna"),
+        (("hydra.sweeper.batches=3",), "to add it, write +hydra.sweeper.batches=VALUE"),
         (("sweep.trial=3",), "it is set by a search alone"),
     ],
 )

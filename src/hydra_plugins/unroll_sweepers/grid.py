@@ -14,8 +14,11 @@ class Grid(BasicSweeper):
         max_batch_size: of jobs that are given to the launcher at once; None: all.
     """
 
-    def __init__(self, params: dict[str, str] | None = None, max_batch_size: int | None = None) -> None:
+    def __init__(
+        self, params: dict[str, str] | None = None, max_batch_size: int | None = None, **unknown: object
+    ) -> None:
         super().__init__(max_batch_size, params)
+        self.unknown = unknown
 
     def sweep(self, arguments: list[str]) -> Any:
         """Do what is missing, then show the leaderboard. Exits with 1 where a job failed."""
@@ -25,6 +28,11 @@ class Grid(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        if self.unknown:
+            raise ConfigError(
+                f"hydra.sweeper.{next(iter(self.unknown))}: every combination has no such key; if this is a search, "
+                "add hydra/sweeper=optuna"
+            )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         for word in overrides:
