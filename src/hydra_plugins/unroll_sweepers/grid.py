@@ -11,13 +11,11 @@ class Grid(BasicSweeper):
 
     Args:
         params: values by key, as on the command line, which has the last word.
-        max_batch_size: of jobs that are given to the launcher at once; None: all.
+        unknown: keys of a search.
     """
 
-    def __init__(
-        self, params: dict[str, str] | None = None, max_batch_size: int | None = None, **unknown: object
-    ) -> None:
-        super().__init__(max_batch_size, params)
+    def __init__(self, params: dict[str, str] | None = None, **unknown: object) -> None:
+        super().__init__(None, params)
         self.unknown = unknown
 
     def sweep(self, arguments: list[str]) -> Any:

@@ -13,10 +13,11 @@ from unroll.errors import RunError
 from unroll.progress import clock
 from unroll.runs.directory import RunDirectory
 from unroll.sweeps.jobs import Job, without_own
-from unroll.sweeps.session import Outcome, Session, many, shown
+from unroll.sweeps.session import Session, many, shown
 from unroll.sweeps.settings import Settings, calm
 from unroll.sweeps.space import Space
 from unroll.sweeps.study import SharedStudy
+from unroll.sweeps.watch import Outcome
 from unroll.tables import number
 
 POLL_SECONDS = 1.0

@@ -2,15 +2,12 @@
 
 import os
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
@@ -22,30 +19,16 @@ from unroll.cli import explain
 from unroll.config import check_folder, check_value
 from unroll.errors import HeldError, RunError
 from unroll.interrupts import workers_stop_first
-from unroll.progress import Overall, PatientConsole
-from unroll.runs.directory import STOPS, is_held
+from unroll.progress import PatientConsole
+from unroll.runs.directory import is_held
 from unroll.runs.reuse import finished
-from unroll.sweeps.jobs import Job, Planner, check_sweep, stored, sweep_folder
+from unroll.sweeps.jobs import Job, Planner, check_sweep, sweep_folder
+from unroll.sweeps.watch import Outcome, Watch
 
 ATTEMPTS = 2  # of a job whose process dies: a neighbour may have taken it along
 POLL_SECONDS = 0.5
-ENDS = ("complete", "failed", "pruned")
+MANY = 20  # configs, which take a second to compose
 EXAMPLES = 2  # of the jobs that share a reason
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a job.
-
-    Args:
-        status: complete, failed or pruned.
-        reason: of a failure.
-        metrics: what metrics.json says of a complete run.
-    """
-
-    status: str
-    reason: str | None = None
-    metrics: dict[str, Any] | None = None
 
 
 class Session:
@@ -94,10 +77,12 @@ class Session:
         """
         jobs: dict[object, Job] = {}
         planned = []
-        for overrides, name in zip(command_lines, names or _names(command_lines), strict=True):
-            typed = [word for word in overrides if not word.lstrip("+").startswith("sweep.name=")]
-            job = self.planner.job([*typed, *self.own], name)
-            planned.append(jobs.setdefault(job.run.path if job.run else job.overrides, job))
+        busy = self.console.is_terminal and len(command_lines) > MANY
+        with self.console.status(f"composing {len(command_lines)} configs") if busy else nullcontext():
+            for overrides, name in zip(command_lines, names or _names(command_lines), strict=True):
+                typed = [word for word in overrides if not word.lstrip("+").startswith("sweep.name=")]
+                job = self.planner.job([*typed, *self.own], name)
+                planned.append(jobs.setdefault(job.run.path if job.run else job.overrides, job))
         return planned
 
     def work(self, jobs: Sequence[Job], *, announce: bool = True) -> dict[Job, Outcome]:
@@ -126,11 +111,11 @@ class Session:
             self._announce(jobs, missing)
         if missing:
             console = self.console if announce or self.console.is_terminal else Console(quiet=True)
-            with _Watch(console, missing, self.side_by_side(len(missing))) as watch:
+            with Watch(console, missing, self.side_by_side(len(missing))) as watch:
                 self._work_off(missing, watch)
         return {job: self.outcomes[job] for job in jobs}
 
-    def _work_off(self, missing: list[Job], watch: "_Watch") -> None:
+    def _work_off(self, missing: list[Job], watch: Watch) -> None:
         attempts: Counter[Job] = Counter()
         while missing:
             free = [job for job in missing if job.run and not is_held(job.run.path)]
@@ -236,78 +221,6 @@ class Session:
                     sys.stderr.write(f"error: {line}\n")
         if failures:
             sys.exit(1)
-
-
-class _Watch:
-    """Follows jobs by their run directories, whichever process or machine they run on."""
-
-    def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
-        self.jobs = list(jobs)
-        self.before = {job: _stamp(job) for job in jobs}
-        self.overall = Overall(console, jobs, workers)
-        self.seen: dict[Job, Outcome] = {}
-        self.lock, self.stop = threading.Lock(), threading.Event()
-        self.thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> "_Watch":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-        self.overall.stop()
-
-    def _follow(self) -> None:
-        while not self.stop.wait(POLL_SECONDS):
-            self.ended()
-
-    def begun(self, job: Job) -> bool:
-        """Whether anything has happened to a job since the start."""
-        return _stamp(job) != self.before[job]
-
-    def ended(self) -> dict[Job, Outcome]:
-        """The jobs that have ended since the start."""
-        with self.lock:
-            for job in self.jobs:
-                if job not in self.seen and self.begun(job):
-                    self._look(job)
-            return dict(self.seen)
-
-    def _look(self, job: Job) -> None:
-        assert job.run
-        state = stored(job)
-        if not state or state["status"] not in ENDS or state.get("fingerprint") != job.fingerprint:
-            return
-        if is_held(job.run.path):  # a failure of earlier, which is being tried again; or its last lines are written
-            return
-        metrics = finished(job.run, job.fingerprint)
-        status = state["status"] if metrics or state["status"] != "complete" else "failed"
-        reason = state.get("error") or (None if metrics else "its run directory is damaged")
-        if reason and reason.startswith(STOPS):
-            return
-        self.note(job, Outcome(status, reason, metrics))
-
-    def note(self, job: Job, outcome: Outcome) -> None:
-        """A job has ended."""
-        self.seen[job] = outcome
-        self.overall.done(job, {"complete": "done"}.get(outcome.status, outcome.status))
-
-    def give_up(self, job: Job, reason: str) -> Outcome:
-        """A job whose process dies each time."""
-        with self.lock:
-            self.note(job, Outcome("failed", reason))
-            return self.seen[job]
-
-
-def _stamp(job: Job) -> tuple[int, int] | None:
-    """Changes whenever run.json is written."""
-    assert job.run
-    try:
-        status = job.run.state.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
 
 
 def _names(command_lines: Sequence[Sequence[str]]) -> list[str]:
