@@ -110,6 +110,12 @@ def list_of(rule: Rule, name: str, example: str) -> Rule:
     return list_rule
 
 
+def folder(value: object) -> str | None:
+    """A path as it is."""
+    fits = text(value) is None and not str(value).startswith("~")
+    return None if fits else "the path of a folder (a shell reads ~ in $HOME/... only)"
+
+
 def name(value: object) -> str | None:
     """What can be the name of a folder everywhere, and no path."""
     fits = isinstance(value, str) and re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value)
@@ -125,7 +131,7 @@ RULES: dict[str, Rule] = {
     # the run
     "seed": integer(0, 2**32 - 1),
     "threads": integer(1, 1024),
-    "output_dir": text,
+    "output_dir": folder,
     "checkpoint_seconds": number(0),
     "resume": optional(text),
     "early_stopping.patience": optional(integer(1)),

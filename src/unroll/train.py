@@ -161,8 +161,16 @@ def train_in(
     task = None
     if run.last_checkpoint.exists():
         try:
-            if run.read_state().get("fingerprint") == known_by:
-                task = _continued(run, [], console)
+            other = run.read_state().get("fingerprint") != known_by
+        except RunError:  # run.json is damaged
+            other = False
+        if other:
+            raise RunError(
+                f"{run.path} holds another run than its name says (it was trained further, or changed): move it to "
+                "another folder"
+            )
+        try:
+            task = _continued(run, [], console)
         except UnrollError as error:
             console.print(f"{error}; the run begins again", soft_wrap=True)
     if task is None:
@@ -215,12 +223,20 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
         done, steps, inside = (
             checkpoint["epoch"],
             checkpoint.get("global_step", 0),
-            checkpoint["unroll"]["inside_epoch"],
+            checkpoint["unroll"].get("inside_epoch", False),
         )
     check_continuation(cfg, run, done, steps, inside_epoch=inside)
     series = Series.load(run.series) if run.series.exists() or not never_saved else None  # it died before it wrote any
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
-    return _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
+    task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
+    if checkpoint:
+        try:
+            task.forecaster.load_state_dict(checkpoint["state_dict"])  # as Lightning will
+        except (RuntimeError, TypeError) as error:
+            raise RunError(
+                f"{run.last_checkpoint} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
+            ) from error
+    return task
 
 
 def _prepare(

@@ -50,7 +50,9 @@ def test_pairs_as_scipy_tests_them(pairs):
         return
     p = stats.ttest_rel(list(one.values()), list(other.values())).pvalue
     if abs(p - 0.05) > 1e-6:
-        assert distinguishable(one, other) == (p < 0.05, "paired")
+        worse = np.mean(list(one.values())) > np.mean(list(other.values()))
+        assert distinguishable(one, other) == (p < 0.05 and worse, "paired")
+        assert distinguishable(one, other, largest_is_best=True) == (p < 0.05 and not worse, "paired")
 
 
 @given(st.lists(scores, min_size=2, max_size=8), st.lists(scores, min_size=2, max_size=8))
@@ -60,7 +62,8 @@ def test_welch_is_never_sharper_than_scipys(first, second):
         return
     one, other = dict(enumerate(first)), dict(enumerate(second, 100))
     p = stats.ttest_ind(first, second, equal_var=False).pvalue
-    differs, how = distinguishable(one, other)
+    (above, how), (below, _) = distinguishable(one, other), distinguishable(one, other, largest_is_best=True)
+    differs = above or below
     assert how == "welch"
     if p > 0.05 + 1e-6:
         assert not differs

@@ -12,13 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 
 from conftest import CONF, ROOT, load_config, options
 from unroll.config import check_config, plain
 from unroll.runs.directory import RunDirectory, is_held
-from unroll.runs.reuse import fingerprint, run_name
-from unroll.sweeps.jobs import check_sweepable
+from unroll.runs.reuse import data_digest, fingerprint, run_name
+from unroll.sweeps.jobs import Planner, check_sweepable
 
 QUICK = ("data.points=120", "trainer.max_epochs=2", "trainer=cpu", "sweep.name=s")
 LONG = ("data.points=200", "trainer.max_epochs=120", "early_stopping.patience=null", "trainer=cpu", "sweep.name=s")
@@ -245,6 +248,9 @@ def test_hydras_own_sweeper_works_with_a_name(tmp_path):
     [
         (("sweep.name=../x",), "sweep.name=../x: sweep.name must be a name of letters"),
         (("sweep.name=a,b",), "sweep.name=a,b: a sweep has one sweep.name"),
+        (("sweep=window_size,backbones",), "one study at a time"),
+        (("hydra.job.chdir=true",), "a sweep's runs have folders of their own already"),
+        (("+trainer.strategy=DDP",), "each of them would start the whole sweep again"),
         (("resume=outputs/x",), "a sweep goes on by the same command with the same sweep.name"),
         (("sweep=window_sizes",), "there is no such option (did you mean window_size?)"),
         (("+trainer.strategy=ddp",), "each of them would start the whole sweep again"),
@@ -263,6 +269,11 @@ def test_what_cannot_be_swept_is_refused_in_a_line(words, message, tmp_path):
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("run.json"))
     assert not list(tmp_path.glob("sweeps/*/*"))
+
+
+def test_nothing_to_rank_is_no_failure(tmp_path):
+    printed, _ = sweep(tmp_path, *QUICK, "trainer.fast_dev_run=true")
+    assert "no leaderboard: " in printed
 
 
 def test_a_study_without_m_is_refused(command):
@@ -310,11 +321,91 @@ def test_a_training_of_many_processes_is_refused_in_a_sweep_only():
     check_sweepable(cfg)
 
 
-def test_an_old_run_in_the_way_is_not_taken_for_the_right_one(tmp_path):
+def test_a_run_that_was_trained_further_is_not_thrown_away(tmp_path, command):
     sweep(tmp_path, *QUICK, "data.window_size=6")
     (run,) = map(RunDirectory, tmp_path.glob("sweeps/s/sine*"))
-    run.set_state(fingerprint="another")
+    assert command(f"resume={run.path}", "trainer.max_epochs=4", output_dir=False).returncode == 0
     metrics = run.metrics.read_bytes()
-    run.metrics.write_bytes(b"{}")
-    sweep(tmp_path, *QUICK, "data.window_size=6")
-    assert json.loads(run.metrics.read_text())["test"] == json.loads(metrics)["test"]
+    _, errors = sweep(tmp_path, *QUICK, "data.window_size=6,8", code=1)
+    assert "holds another run than its name says (it was trained further, or changed): move it" in errors
+    assert run.metrics.read_bytes() == metrics
+    assert len(states(tmp_path)) == 2
+
+
+def test_damaged_runs_are_made_again_and_stop_no_other(tmp_path):
+    words = (*QUICK, "data.window_size=4,5,6,7,8")
+    sweep(tmp_path, *words)
+    rows = leaderboard(tmp_path)
+    first, second, third, fourth, fifth = (RunDirectory(path) for path in sorted(tmp_path.glob("sweeps/s/sine*")))
+    first.config.write_text("2020-01-01: 1\n")
+    second.metrics.write_text("{")
+    third.state.unlink()
+    fourth.set_state(status="failed")
+    fourth.last_checkpoint.write_bytes(fourth.last_checkpoint.read_bytes()[:-100])
+    fifth.set_state(overrides=5)
+    sweep(tmp_path, *words)
+    assert leaderboard(tmp_path) == rows
+    assert {state["status"] for state in states(tmp_path).values()} == {"complete"}
+
+
+def test_a_link_in_the_place_of_a_run_is_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    config = plain(load_config(f"output_dir={tmp_path}", *QUICK, "data.window_size=6"))
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    (folder / run_name(config, fingerprint(config, None))).symlink_to(precious)
+    _, errors = sweep(tmp_path, *QUICK, "data.window_size=6,8", code=1)
+    assert "is a link: remove it" in errors
+    assert [path.name for path in precious.iterdir()] == ["thesis.txt"]
+    assert len(states(tmp_path)) == 1
+
+
+@needs_joblib
+def test_a_job_whose_process_always_dies_takes_no_other_along(tmp_path, monkeypatch):
+    """As one does for which there is no memory."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, threading, time\n"
+        "def watch():\n"
+        "    while True:\n"
+        "        module = sys.modules.get('unroll.train')\n"
+        "        if module and hasattr(module, 'build_forecaster'):\n"
+        "            build = module.build_forecaster\n"
+        "            def guarded(cfg, datamodule):\n"
+        "                if cfg.seed == 1 and sys.modules['multiprocessing'].parent_process():\n"
+        "                    time.sleep(1)\n"
+        "                    os._exit(9)\n"
+        "                return build(cfg, datamodule)\n"
+        "            module.build_forecaster = guarded\n"
+        "            return\n"
+        "        time.sleep(0.001)\n"
+        "threading.Thread(target=watch, daemon=True).start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    _, errors = sweep(tmp_path, *QUICK, "seed=0,1,2,3,4,5", "hydra/launcher=joblib", code=1)
+    assert "error: 1 of 6 runs failed" in errors
+    assert "error: seed=1: its process died (killed, or no memory left)" in errors
+    assert sum(state["status"] == "complete" for state in states(tmp_path).values()) == 5
+
+
+def test_a_plan_is_composed_as_hydra_does(tmp_path):
+    loader = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(CONF)))
+    first = (f"output_dir={tmp_path}", "sweep.name=s")
+    master = loader.load_configuration("train", [*first, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+    planner = Planner(master, loader, CONF)
+    lines = [
+        ("model=rnn", "data.window_size=3", "seed=1"),
+        ("model=rnn", "data.window_size=4", "seed=2", "model.head_sizes=[16,8]"),
+        ("data.window_size=4", "model=lstm", "trainer.gradient_clip_val=0.5", "early_stopping.patience=null"),
+        ("experiment=cinema_gru", "data.test=0.2", "+trainer.accumulate_grad_batches=2"),
+        ("experiment=cinema_gru", "data.validation=20", "scheduler=step", "scheduler.gamma=0.5"),
+        ("data=csv", f"data.path={ROOT / 'pyproject.toml'}", "data.target='a b'", "data.covariates=[x,y]"),
+        ("scheduler=cosine", "trainer.max_epochs=7", "data.seed=${seed}", "seed=3"),
+    ]
+    for line in lines * 2:
+        job = planner.job([*first, *line])
+        assert not job.problem, job.problem
+        cfg = load_config(*first, *line)
+        assert job.fingerprint == fingerprint(plain(cfg), data_digest(plain(cfg)))
+    assert "did you mean model.hidden_size?" in str(planner.job([*first, "model.hiden_size=3"]).problem)

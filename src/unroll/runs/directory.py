@@ -23,6 +23,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -133,7 +134,11 @@ class RunDirectory:
         missing = [name for name in ("data", "model", "optimizer", "trainer", "early_stopping") if name not in config]
         if missing:
             raise RunError(f"{self.config} is damaged: it holds no {', '.join(missing)}")
-        if "${" in json.dumps(config, default=str):  # it was written resolved; such a thing would read the environment
+        try:
+            text_again = json.dumps(config, default=str)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.config} is damaged: {error}") from error
+        if "${" in text_again:  # it was written resolved; such a thing would read the environment
             raise RunError(f"{self.config} was changed by hand: it holds an interpolation (${{...}})")
         return config
 
@@ -159,7 +164,7 @@ class RunDirectory:
         Raises:
             HeldError: where another process is training this run.
         """
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _open_lock(self.path, os.O_RDWR | os.O_CREAT)
         try:
             try:
                 _take(lock)
@@ -170,6 +175,7 @@ class RunDirectory:
                     f"{self.path}: this file system has no locks ({error.strerror}), so that two processes could write "
                     "one run: set output_dir to another one"
                 ) from error
+            os.utime(lock)  # so that a run whose process died before it wrote anything is known as one
             yield
         finally:
             os.close(lock)
@@ -249,16 +255,27 @@ def is_held(path: Path) -> bool:
     The look takes a shared lock, so that two of them at once do not take each other for a training.
     """
     try:
-        lock = os.open(path / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
+        lock = _open_lock(path, os.O_RDONLY)
+    except (OSError, RunError):  # none has trained here, or nobody may look
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks, where nobody can tell
+    except BlockingIOError:
         return True
+    except OSError:  # a file system without locks, where none can be held
+        return False
     finally:
         os.close(lock)
     return False
+
+
+def _open_lock(path: Path, flags: int) -> int:
+    """Open the lock file; no link, and nothing that would wait, such as a pipe."""
+    lock = os.open(path / LOCK, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(lock).st_mode):
+        os.close(lock)
+        raise RunError(f"{path / LOCK} is no regular file: remove it")
+    return lock
 
 
 def main_segment(parts: Mapping[str, Any]) -> str:

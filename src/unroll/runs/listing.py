@@ -109,7 +109,7 @@ def read_run(path: Path, name: str, now: datetime) -> ListedRun:
     for part in (_from_state, _from_config, _from_results):
         try:
             known |= part(run, known, now)
-        except (UnrollError, OSError, RecursionError, OverflowError) as error:
+        except (UnrollError, OSError, RecursionError, OverflowError, TypeError) as error:
             problem = problem or _explained(error, path)
     if problem:
         known |= {"status": "damaged", "reason": problem}
@@ -195,6 +195,8 @@ def _series_title(run: RunDirectory) -> dict[str, Any]:
     """The title of the series, where it was written: a config does not say all of it."""
     import numpy as np  # only here: its start takes longer than a list of complete runs
 
+    if not run.series.is_file():
+        return {}
     try:
         with np.load(run.series, allow_pickle=False) as parts:
             about = json.loads(str(parts["about"]))
@@ -205,10 +207,9 @@ def _series_title(run: RunDirectory) -> dict[str, Any]:
 
 def _epochs_written(run: RunDirectory) -> dict[str, Any]:
     """The rows of history.csv."""
-    try:
-        return {"epochs": max(0, len(run.history.read_bytes().splitlines()) - 1)}
-    except FileNotFoundError:
+    if not run.history.is_file():
         return {}
+    return {"epochs": max(0, len(run.history.read_bytes().splitlines()) - 1)}
 
 
 def _best(file: Path, metrics: Mapping[str, Any], segment: str) -> dict[str, float | None] | None:

@@ -45,9 +45,8 @@ def run_name(config: dict[str, Any], known_by: str) -> str:
     """
     data, model = config["data"], config["model"]
     kind = str(data["_target_"]).split(".")[-2:][0]  # the module of the class
-    name = Path(data["path"]).stem if data.get("path") and kind == "csv" else kind
     sizes = {"window": data["window_size"], "hidden": model.get("hidden_size"), "dropout": model.get("dropout")}
-    words = [name, str(model["backbone"]["_target_"]).rpartition(".")[2]]
+    words = [kind, str(model["backbone"]["_target_"]).rpartition(".")[2]]
     words += [f"{key}{value}" for key, value in (sizes | {"seed": config["seed"]}).items() if value is not None]
     slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.")[:40] for word in words)
     return f"{slug}_{known_by[:12]}".lower()
@@ -59,7 +58,7 @@ def finished(run: RunDirectory, known_by: str) -> dict[str, Any] | None:
         state = run.read_state()
         whole = state["status"] == "complete" and state.get("fingerprint") == known_by
         return read_result(run) if whole else None
-    except RunError:
+    except (RunError, OSError):
         return None
 
 
@@ -132,7 +131,10 @@ def read_result(run: RunDirectory) -> dict[str, Any]:
         raise RunError(f"{run.metrics} is damaged: its epochs are no numbers")
     rows = {run.history: metrics["epochs"]["trained"]}
     if "free_run" in metrics:
-        rows[run.free_run] = metrics["free_run"]["steps"]
+        ran = metrics["free_run"]
+        if not isinstance(ran, dict) or not isinstance(ran.get("steps"), int):
+            raise RunError(f"{run.metrics} is damaged: its free_run holds no steps")
+        rows[run.free_run] = ran["steps"]
     for path, count in rows.items():
         try:
             if not path.is_file():

@@ -131,7 +131,7 @@ def read_entry(path: Path, name: str, now: datetime) -> Entry | LeftOut:
         return LeftOut(name, "damaged", " ".join(str(error).replace(f"{path}/", "").split()))
     except OSError as error:
         return LeftOut(name, "damaged", f"{Path(error.filename or path).name}: {error.strerror}")
-    except (RecursionError, ValueError, OverflowError) as error:
+    except (RecursionError, ValueError, OverflowError, TypeError) as error:
         return LeftOut(name, "damaged", f"a file holds what cannot be read ({type(error).__name__})")
 
 
@@ -141,7 +141,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _plain(value)
+            exact = prefix.startswith("trainer.")  # limit_train_batches=1 is one batch, and 1.0 all of them
+            yield f"{prefix}{key}", repr(value) if exact and isinstance(value, float) else _plain(value)
 
 
 def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) -> Entry:
@@ -150,7 +151,8 @@ def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) 
     keys = {"model" if key == "model.backbone._target_" else key.removesuffix(CHOICE): keys[key] for key in keys}
     if isinstance(state.get("data_sha256"), str):
         keys["data.path"] = state["data_sha256"]
-    asked = [word for word in state.get("overrides") or () if isinstance(word, str)]
+    typed = state.get("overrides")
+    asked = [word for word in typed if isinstance(word, str)] if isinstance(typed, list) else []
     seed = config.get("seed")
     if type(seed) is not int or abs(seed) >= LARGEST_INTEGER:
         raise RunError(f"{run.config} is damaged: its seed is {str(seed)[:40]!r}")

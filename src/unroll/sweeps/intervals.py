@@ -71,12 +71,15 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, half_width, min(values), max(values), count)
 
 
-def distinguishable(scores: Mapping[int, float], best: Mapping[int, float]) -> tuple[bool, str] | None:
-    """Whether the 95 % interval of the difference between two rows leaves 0 out.
+def distinguishable(
+    scores: Mapping[int, float], best: Mapping[int, float], *, largest_is_best: bool = False
+) -> tuple[bool, str] | None:
+    """Whether a row is worse than the best one: the 95 % interval of the difference leaves 0 out, on the worse side.
 
     Args:
         scores: of a row, by seed.
         best: of the row with the best mean, by seed.
+        largest_is_best: as for R2; False: as for errors.
 
     Returns:
         The answer, and `paired` or `welch`. Pairs where the rows share at least two seeds, because one seed means the
@@ -94,7 +97,8 @@ def distinguishable(scores: Mapping[int, float], best: Mapping[int, float]) -> t
         difference, half_width, how = here[0] - there[0], _welch(here[1], len(scores), there[1], len(best)), "welch"
     assert half_width is not None
     size = max(map(abs, (*scores.values(), *best.values())))
-    return abs(difference) > half_width + ROUNDING * size, how
+    worse = -difference if largest_is_best else difference
+    return worse > half_width + ROUNDING * size, how
 
 
 def _welch(one: float, one_count: int, other: float, other_count: int) -> float:

@@ -1,5 +1,6 @@
 """One job of a sweep, in whatever process a launcher runs it."""
 
+import multiprocessing
 import os
 import signal
 import traceback
@@ -46,9 +47,15 @@ def run_job(cfg: DictConfig, config_dir: Path) -> float:
         raise ConfigError(f"hydra/sweeper={about.runtime.choices['hydra/sweeper']} needs a name: add sweep.name=NAME")
     known_by, name = identify(cfg, dict(about.runtime.choices), overrides, config_dir)
     folder = sweep_folder(cfg) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: this run directory cannot be made ({error.strerror})") from error
+    if folder.is_symlink():  # its target is not ours to write, and even less to clear
+        raise RunError(f"{folder} is a link: remove it")
     run = RunDirectory(folder)
-    worker = str(about.launcher._target_).endswith("JoblibLauncher")
+    # With one job at a time joblib has no workers.
+    worker = str(about.launcher._target_).endswith("JoblibLauncher") and multiprocessing.parent_process() is not None
     if worker:
         _follow_parent()
     with run.locked():
@@ -69,7 +76,8 @@ def _train(run: RunDirectory, cfg: DictConfig, overrides: list[str], config_dir:
 
     from unroll.train import train_in  # takes seconds, once a process; a complete run does not need it
 
-    with run.log.open("a", encoding="utf-8") as log:
+    handle = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    with os.fdopen(handle, "a", encoding="utf-8") as log:
         try:
             console = Console(file=log, width=LOG_WIDTH, markup=False)
             return train_in(run, cfg, overrides, console, _callbacks(cfg)).score

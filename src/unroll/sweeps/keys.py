@@ -15,11 +15,11 @@ Config = Mapping[str, Any]
 
 
 def seed_keys(entries: Sequence[Entry]) -> set[str]:
-    """The keys that follow the seed, as data.seed=${seed} does: with it, they count as the seed."""
+    """The seeds of parts that follow the run's, as data.seed=${seed} does: with it, they count as one."""
     places: dict[str, set[int]] = {}
     for entry in entries:
         for key, value in entry.config.items():
-            if type(value) is int:
+            if type(value) is int and key.endswith(".seed"):
                 places.setdefault(key, set()).add(value)
     candidates = {key for key, values in places.items() if len(values) > 1}
     for entry in entries:

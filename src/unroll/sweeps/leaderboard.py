@@ -260,7 +260,7 @@ def _marks(rows: Sequence[Row], segment: str | None, metric: str) -> tuple[list[
     marks, hows = [BEST if best else UNKNOWN], set()
     for row in rows[1:]:
         scores = row.scores(segment, metric) if segment else None
-        found = distinguishable(scores, best) if scores and best else None
+        found = distinguishable(scores, best, largest_is_best=metric in LARGEST_IS_BEST) if scores and best else None
         if found:
             hows.add(found[1])
         marks.append(UNKNOWN if found is None else WORSE if found[0] else SAME)

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from unroll.cli import explain
 from unroll.config import check_folder, check_value
-from unroll.errors import HeldError, RunError
+from unroll.errors import ConfigError, HeldError, RunError
 from unroll.interrupts import workers_stop_first
 from unroll.progress import PatientConsole
 from unroll.runs.directory import is_held
 from unroll.runs.reuse import finished
-from unroll.sweeps.jobs import Job, Planner, check_sweep, sweep_folder
+from unroll.sweeps.jobs import Job, Planner, check_sweep, stored, sweep_folder
 from unroll.sweeps.watch import Outcome, Watch
 
 ATTEMPTS = 2  # of a job whose process dies: a neighbour may have taken it along
@@ -55,7 +55,9 @@ class Session:
         for key in ("output_dir", "sweep.name"):
             check_value(key, config.output_dir if key == "output_dir" else config.sweep.name)
         check_sweep(arguments)
-        check_folder(Path(config.output_dir).expanduser(), f"output_dir={config.output_dir}")
+        if config.hydra.job.chdir:
+            raise ConfigError("hydra.job.chdir=true: a sweep's runs have folders of their own already: leave it away")
+        check_folder(Path(config.output_dir), f"output_dir={config.output_dir}")
         self.named = config.sweep.name is not None
         if not self.named:
             with open_dict(config):
@@ -117,25 +119,47 @@ class Session:
 
     def _work_off(self, missing: list[Job], watch: Watch) -> None:
         attempts: Counter[Job] = Counter()
+        waiting = False
         while missing:
             free = [job for job in missing if job.run and not is_held(job.run.path)]
             if not free:  # all that is left is in the hands of other processes
+                if not waiting:
+                    self.say(f"waiting for {_holders(missing)}")
+                waiting = True
                 time.sleep(POLL_SECONDS)
             broken, refused = self._launch(free) if free else (None, {})
             ended = watch.ended()
+            if broken:
+                ended = self._after_a_death(broken, free, watch)
+                refused = {}
             self.outcomes |= ended
-            if broken and not any(job in ended or watch.begun(job) for job in free):
-                raise broken
             for job in free:
-                if job in ended or (job.run and is_held(job.run.path)):
+                if job in ended or broken or (job.run and is_held(job.run.path)):
                     continue
                 attempts[job] += 1
                 if job in refused:
                     self.outcomes[job] = watch.give_up(job, refused[job])
                 elif attempts[job] == ATTEMPTS:
-                    reason = f"{broken or 'its process died'} (killed, or no memory left)"
+                    reason = "it was stopped each time" if watch.begun(job) else "its data or config changed meanwhile"
                     self.outcomes[job] = watch.give_up(job, reason)
             missing = [job for job in missing if job not in self.outcomes]
+
+    def _after_a_death(self, broken: RunError, jobs: Sequence[Job], watch: Watch) -> dict[Job, Outcome]:
+        """A launcher gives up all its jobs where the process of one dies. Find that one, by running alone what ran.
+
+        Raises:
+            RunError: where the launcher did nothing at all.
+        """
+        ended = watch.ended()
+        suspects = [job for job in jobs if job not in ended and watch.died(job)]
+        if not suspects and not any(job in ended for job in jobs):
+            raise broken
+        for job in suspects:
+            alone, _ = self._launch([job])
+            ended = watch.ended()
+            if alone and job not in ended and watch.died(job):
+                watch.give_up(job, "its process died (killed, or no memory left)")
+        return watch.ended()
 
     def _launch(self, jobs: Sequence[Job]) -> tuple[RunError | None, dict[Job, str]]:
         """Run jobs by Hydra's launcher. What came of them is in their run directories.
@@ -212,6 +236,8 @@ class Session:
             there = not self.outcomes and any(self.folder.glob("*/metrics.json"))  # a search that has all its trials
             if there or any(outcome.status == "complete" for outcome in self.outcomes.values()):
                 publish([self.folder], self.folder, self.console)
+        except RunError as error:  # no run is one for a table, as with fast_dev_run
+            self.say(f"no leaderboard: {error}")
         finally:
             if failures:
                 failed = sum(outcome.status == "failed" for outcome in self.outcomes.values())
@@ -221,6 +247,13 @@ class Session:
                     sys.stderr.write(f"error: {line}\n")
         if failures:
             sys.exit(1)
+
+
+def _holders(jobs: Sequence[Job]) -> str:
+    """Who is at some runs."""
+    states = [stored(job) or {} for job in jobs]
+    who = sorted({f"process {state.get('process', '?')} on {state.get('host', '?')}" for state in states})
+    return f"{many(len(jobs), 'run')} in the hands of {', '.join(who[:EXAMPLES])}"
 
 
 def _names(command_lines: Sequence[Sequence[str]]) -> list[str]:

@@ -1,14 +1,16 @@
 """Follow the jobs of a sweep by their run directories, whichever process or machine they run on."""
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from unroll.progress import Overall
-from unroll.runs.directory import STOPS, is_held
+from unroll.runs.directory import LOCK, STOPS, is_held
 from unroll.runs.reuse import finished
 from unroll.sweeps.jobs import Job, stored
 
@@ -42,7 +44,8 @@ class Watch:
 
     def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
         self.jobs = list(jobs)
-        self.before = {job: _stamp(job) for job in jobs}
+        self.before = {job: _stamp(_state(job)) for job in jobs}
+        self.locks = {job: _stamp(_state(job).with_name(LOCK)) for job in jobs}
         self.overall = Overall(console, jobs, workers)
         self.seen: dict[Job, Outcome] = {}
         self.lock, self.stop = threading.Lock(), threading.Event()
@@ -63,7 +66,15 @@ class Watch:
 
     def begun(self, job: Job) -> bool:
         """Whether anything has happened to a job since the start."""
-        return _stamp(job) != self.before[job]
+        return _stamp(_state(job)) != self.before[job]
+
+    def died(self, job: Job) -> bool:
+        """Whether a job was begun and its process is gone."""
+        assert job.run
+        state = stored(job)
+        cut = not state or state["status"] == "running" or str(state.get("error")).startswith(STOPS)
+        taken = _stamp(job.run.path / LOCK) != self.locks[job]
+        return taken and (cut or not self.begun(job)) and not is_held(job.run.path)
 
     def ended(self) -> dict[Job, Outcome]:
         """The jobs that have ended since the start."""
@@ -99,11 +110,17 @@ class Watch:
             return self.seen[job]
 
 
-def _stamp(job: Job) -> tuple[int, int] | None:
-    """Changes whenever run.json is written."""
+def _state(job: Job) -> Path:
     assert job.run
+    return job.run.state
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever a file is written."""
     try:
-        status = job.run.state.stat()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a network file system looks again when a file is opened
     except OSError:
         return None
+    status = os.fstat(handle)
+    os.close(handle)
     return status.st_mtime_ns, status.st_ino
