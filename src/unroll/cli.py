@@ -22,7 +22,6 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
 BAD_GROUP = "Config group override must be a string or a list"
 NO_PLUGIN = "Unknown plugin class"
 SHOWN = "shown_by_unroll"
-NEEDS = " needs: pip install -c constraints.txt -e '.[{}]'"
 EXTRAS = ("joblib", "ray", "slurm", "optuna")
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
@@ -81,7 +80,7 @@ def explain(error: Exception, config_dir: Path) -> str:
     if NO_PLUGIN in message:
         extra = {"submitit": "slurm", "joblib": "joblib", "ray": "ray"}
         asked = next((extra[name] for name in extra if f"hydra_{name}" in message), None)
-        return f"hydra/launcher={asked}{NEEDS.format(asked)}" if asked else message
+        return f"hydra/launcher={asked} needs: {how_to_install(asked)}" if asked else message
     if any(words in message for words in OUT_OF_MEMORY):
         return f"not enough memory ({message[:120]}): lower data.window_size, data.batch_size or model.hidden_size"
     if isinstance(error, YAMLError):
@@ -162,7 +161,7 @@ def _explain_option(error: MissingConfigException) -> str:
         return " ".join(str(error).split())
     group, option = missing.groups()
     if group.startswith("hydra/") and option in EXTRAS:
-        return f"{group}={option}{NEEDS.format(option)}"
+        return f"{group}={option} needs: {how_to_install(option)}"
     options = list(error.options or [])
     hint = (
         f"{nearest(option, options)}; choose from: {', '.join(options)}"
@@ -170,6 +169,13 @@ def _explain_option(error: MissingConfigException) -> str:
         else f"; add conf/{group}/{option}.yaml"
     )
     return f"{group}={option}: there is no such option{hint}"
+
+
+def how_to_install(extra: str) -> str:
+    """The command for an extra of pyproject.toml. Ray needs older packages than constraints.txt names."""
+    if extra == "ray":
+        return "pip install torch==2.13.0 -e '.[ray]', in an environment of its own"
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def _groups(config_dir: Path) -> list[str]:

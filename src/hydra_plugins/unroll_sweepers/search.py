@@ -31,7 +31,7 @@ class Search(Sweeper):
         from unroll.sweeps.session import Session
 
         if find_spec("optuna") is None:
-            raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install -c constraints.txt -e '.[optuna]'")
+            raise ConfigError("hydra/sweeper=optuna needs: pip install -c constraints.txt -e '.[optuna]'")
         from unroll.sweeps.search import Search as Trials
         from unroll.sweeps.settings import Settings
         from unroll.sweeps.space import Space, parse
