@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from unroll.cli import one_line_errors
+from unroll.errors import ConfigError
 from unroll.progress import PatientConsole
 from unroll.sweeps.board import publish
 from unroll.sweeps.leaderboard import METRICS, SORTS
@@ -50,6 +51,8 @@ def show(arguments: argparse.Namespace, console: Console) -> None:
     folders = [folder.expanduser() for folder in arguments.folders]
     is_sweep = len(folders) == 1 and not (folders[0] / "run.json").exists()  # a run's folder is left as it is
     output = arguments.output.expanduser() if arguments.output else folders[0] if is_sweep else SEVERAL
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"--output {output}: this is no folder")
     publish(
         folders,
         output,

@@ -90,6 +90,10 @@ def explain(error: Exception, config_dir: Path) -> str:
     if isinstance(error, ConfigCompositionException):
         unknown = re.search(r"Could not override '(?:[^'@]*@)?([^']+)'", message)
         if unknown:
+            file = re.search("In '([^']+)'", message)
+            if file and "No match in the defaults list" in message and file[1] != "train":
+                hint = nearest(unknown[1], _groups(config_dir))
+                return f"{file[1]}.yaml: its defaults choose {unknown[1]}, and there is no such group{hint}"
             return _explain_key(unknown[1], config_dir)
         return explain(error.__cause__, config_dir) if isinstance(error.__cause__, Exception) else message
     if isinstance(error, OmegaConfBaseException):
@@ -143,7 +147,7 @@ def _known_keys(overrides: tuple[str, ...], config_dir: Path) -> list[str]:
 def _explain_key(key: str, config_dir: Path) -> str:
     """An override of a key, or of a group, that does not exist."""
     if key.startswith("hydra."):
-        return f"there is no key {key}: to add it, write +{key}=VALUE"
+        return _explain_hydra_key(key, config_dir)
     groups = _groups(config_dir)
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and _is_option(word, config_dir)]
     known = list(dict.fromkeys([*known_keys(_compose(chosen, config_dir)), *groups]))
@@ -152,6 +156,27 @@ def _explain_key(key: str, config_dir: Path) -> str:
     if not hint and siblings:
         hint = f" (there are: {', '.join(siblings)})"
     return f"there is no key {key}{hint}; python train.py --help lists all"
+
+
+def _explain_hydra_key(key: str, config_dir: Path) -> str:
+    """A key of the launcher or the sweeper, which have other keys for each option."""
+    part, _, name = key.removeprefix("hydra.").partition(".")
+    if "." in name:
+        return f"there is no key {key}: to add it, write +{key}=VALUE"
+    chosen = [word for word in sys.argv[1:] if word.startswith(("hydra/launcher=", "hydra/sweeper="))]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
+        hydra = compose("train", overrides=chosen, return_hydra_config=True).hydra
+    siblings = [str(other) for other in hydra.get(part) or () if not str(other).startswith("_")]
+    if part in ("launcher", "sweeper"):
+        option = hydra.runtime.choices[f"hydra/{part}"]
+        others = {
+            "basic": "hydra/launcher=joblib, ray or slurm have some",
+            "grid": "for a search, add hydra/sweeper=optuna",
+        }
+        there = others.get(option, f"it has: {', '.join(siblings)}")
+        hint = nearest(name, siblings) or f" ({there})"
+        return f"hydra/{part}={option} has no key {name}{hint}"
+    return f"there is no key {key}{nearest(name, siblings)}; python train.py --hydra-help says more"
 
 
 def _explain_option(error: MissingConfigException) -> str:

@@ -181,7 +181,7 @@ def train_in(
         except Exception:
             with run.recording(plain(cfg), overrides, data_sha256=digest, fingerprint=known_by):
                 raise
-    return _train(run, replace(task, callbacks=callbacks))
+    return _train(run, replace(task, overrides=overrides, callbacks=callbacks))
 
 
 def _set_whole_path(cfg: DictConfig) -> None:

@@ -465,7 +465,7 @@ def test_errors_in_one_line(make, tmp_path):
         (tmp_path / "none",): "no complete run here: 1 failed",
         (tmp_path / "sweep", "--heat", "windows_size", "lr"): "did you mean window_size?",
         (tmp_path / "sweep", "--heat", "window_size", "data.window_size"): "are one key",
-        (tmp_path / "sweep", "--output", tmp_path / "file"): "File exists",
+        (tmp_path / "sweep", "--output", tmp_path / "file"): "this is no folder",
     }
     for arguments, words in cases.items():
         done = script(*arguments, "--no-figures")

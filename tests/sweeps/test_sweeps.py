@@ -184,7 +184,7 @@ def test_failed_jobs_stop_no_other_and_are_tried_again(tmp_path):
     printed, errors = sweep(tmp_path, *words, code=1)
     assert "Traceback" not in errors
     lines = errors.splitlines()
-    assert lines[0] == "error: 4 of 6 runs failed; the same command tries them again"
+    assert lines[0] == "error: 4 of 6 runs failed; mend the command; what is complete stays so"
     assert sum("model.dropout must be a number at least 0 and less than 1" in line for line in lines) == 1
     assert sum("series sine (synthetic) is too short" in line for line in lines) == 1
     assert "data.window_size=4 model.dropout=1.5; " in errors
@@ -258,8 +258,13 @@ def test_hydras_own_sweeper_works_with_a_name(tmp_path):
         (("model.hiden_size=8,16",), "there is no key model.hiden_size (did you mean model.hidden_size?)"),
         (("model.hidden_size=interval(1,2)",), "for a search of an interval add hydra/sweeper=optuna"),
         (("hydra/launcher=jobllib",), "hydra/launcher=jobllib: there is no such option"),
-        (("+hydra.sweeper.n_trials=3",), "if this is a search, add hydra/sweeper=optuna"),
-        (("hydra.sweeper.batches=3",), "to add it, write +hydra.sweeper.batches=VALUE"),
+        (("+hydra.sweeper.n_trials=3",), "for a search, add hydra/sweeper=optuna to the command line"),
+        (
+            ("hydra.sweeper.batches=3",),
+            "hydra/sweeper=grid has no key batches (for a search, add hydra/sweeper=optuna)",
+        ),
+        (("hydra.launcher.n_jobs=2",), "hydra/launcher=basic has no key n_jobs (hydra/launcher=joblib, ray or slurm"),
+        (("+hydra.sweeper.params.seed=[0,1]",), "hydra.sweeper.params.seed: write its values as on the command line"),
         (("sweep.trial=3",), "it is set by a search alone"),
     ],
 )
@@ -305,13 +310,25 @@ def test_every_study_is_on_cinema_sales_and_can_be_composed(study):
             check_config(load_config(f"sweep={study}", f"{word.get_key_element()}={value}"))
 
 
+def test_a_study_that_names_no_group_is_named(tmp_path):
+    folder = tmp_path / "more" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\ndefaults: [override /dta: cinema]\n")
+    _, errors = sweep(tmp_path, "-cd", str(tmp_path / "more"), "sweep=mine", code=1)
+    assert (
+        errors == "error: sweep/mine.yaml: its defaults choose dta, and there is no such group (did you mean data?)\n"
+    )
+
+
 def test_a_run_is_known_by_what_it_is(tmp_path):
     def name(*words: str) -> str:
         config = plain(load_config(f"output_dir={tmp_path}", *words))
         return run_name(config, fingerprint(config, None))
 
     assert name("model=lstm") == name("model=lstm", "output_dir=elsewhere", "sweep.name=x", "checkpoint_seconds=1")
-    assert name("model=lstm").startswith("sine_lstm_window24_hidden32_dropout0.0_seed0_")
+    assert name("model=lstm").startswith("sine_lstm_window24_hidden32_dropout0_seed0_")
+    assert name("model.dropout=0.0") == name("model.dropout=0") == name()  # for all who read it, it is the same
+    assert name("trainer.limit_train_batches=1") != name("trainer.limit_train_batches=1.0")
     assert len({name(), name("seed=1"), name("optimizer.lr=0.1"), name("trainer.max_epochs=7")}) == 4
 
 

@@ -1,5 +1,6 @@
 """Every combination of the values on the command line, as a sweep that can be stopped and gone on with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,7 +16,9 @@ class Grid(BasicSweeper):
     """
 
     def __init__(self, params: dict[str, str] | None = None, **unknown: object) -> None:
-        super().__init__(None, params)
+        super().__init__(None, dict(params) if isinstance(params, Mapping) else {})
+        if params and not self.params:
+            unknown["params"] = params
         self.unknown = unknown
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -26,10 +29,13 @@ class Grid(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        if not all(isinstance(values, str | int | float | bool | None) for values in self.params.values()):
+            key = next(key for key, values in self.params.items() if not isinstance(values, str | int | float | bool))
+            raise ConfigError(f'hydra.sweeper.params.{key}: write its values as on the command line, such as "8,16,32"')
         if self.unknown:
             raise ConfigError(
-                f"hydra.sweeper.{next(iter(self.unknown))}: every combination has no such key; if this is a search, "
-                "add hydra/sweeper=optuna"
+                f"hydra.sweeper.{next(iter(self.unknown))}: every combination has no such key; for a search, add "
+                "hydra/sweeper=optuna to the command line (a file of conf/sweep cannot choose the sweeper)"
             )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])

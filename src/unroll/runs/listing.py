@@ -174,7 +174,7 @@ def _from_results(run: RunDirectory, known: Mapping[str, Any], _: datetime) -> d
         return _series_title(run) | _epochs_written(run)
     metrics = read_json(run.metrics)
     segment = main_segment(metrics)
-    scores = _best(run.metrics, metrics, segment)
+    scores = best_scores(run.metrics, metrics, segment)
     if scores is None:
         raise RunError(f"{run.metrics} is damaged: it holds no scores")
     epochs, seconds = (_entry(run.metrics, metrics, key, dict) or {} for key in ("epochs", "seconds"))
@@ -187,7 +187,7 @@ def _from_results(run: RunDirectory, known: Mapping[str, Any], _: datetime) -> d
         "unit": _entry(run.metrics, metrics, "unit", str) or None,
         "segment": segment,
         "scores": scores,
-        "validation": _best(run.metrics, metrics, "validation"),
+        "validation": best_scores(run.metrics, metrics, "validation"),
     }
 
 
@@ -212,7 +212,7 @@ def _epochs_written(run: RunDirectory) -> dict[str, Any]:
     return {"epochs": max(0, len(run.history.read_bytes().splitlines()) - 1)}
 
 
-def _best(file: Path, metrics: Mapping[str, Any], segment: str) -> dict[str, float | None] | None:
+def best_scores(file: Path, metrics: Mapping[str, Any], segment: str) -> dict[str, float | None] | None:
     """The scores of the best epoch on a segment; None where there is no such segment."""
     scored: Mapping[str, Any] | None = metrics
     for key in (segment, "models", "best"):

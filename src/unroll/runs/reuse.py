@@ -10,8 +10,11 @@ from typing import Any
 
 from unroll.errors import RunError
 from unroll.runs.directory import RunDirectory, main_segment, read_json
+from unroll.runs.listing import best_scores
 
 NO_MATTER = ("output_dir", "resume", "checkpoint_seconds", "sweep")  # where and how often a run is written
+
+COUNTS_OR_FRACTIONS = ("limit_", "overfit_batches", "val_check_interval")  # 1: one batch; 1.0: all
 
 
 def data_digest(config: dict[str, Any]) -> str | None:
@@ -30,10 +33,25 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
         config: resolved, as plain values.
         data: from `data_digest`; it stands for the file, wherever that lies.
     """
-    config = copy.deepcopy({key: value for key, value in config.items() if key not in NO_MATTER})
+    config = in_one_form({key: value for key, value in config.items() if key not in NO_MATTER})
     if data is not None:
         config["data"]["path"] = data
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def in_one_form(value: Any, key: str = "") -> Any:
+    """A copy of a config in which 0.0 is 0, as for all who read it, but for Lightning where 1 and 1.0 mean two things.
+
+    Args:
+        value: a config, or a part of it.
+        key: of the part.
+    """
+    if isinstance(value, dict):
+        return {name: in_one_form(part, str(name)) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_one_form(part, key) for part in value]
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if whole and not key.startswith(COUNTS_OR_FRACTIONS) else value
 
 
 def run_name(config: dict[str, Any], known_by: str) -> str:
@@ -43,6 +61,7 @@ def run_name(config: dict[str, Any], known_by: str) -> str:
         config: resolved, as plain values.
         known_by: its fingerprint.
     """
+    config = in_one_form(config)
     data, model = config["data"], config["model"]
     kind = str(data["_target_"]).split(".")[-2:][0]  # the module of the class
     sizes = {"window": data["window_size"], "hidden": model.get("hidden_size"), "dropout": model.get("dropout")}
@@ -121,6 +140,10 @@ def read_result(run: RunDirectory) -> dict[str, Any]:
     scores = metrics.get(main_segment(metrics))
     if not isinstance(scores, dict) or not {"models", "baselines"} <= scores.keys():
         raise RunError(f"{run.metrics} is damaged: it holds no scores")
+    for segment in ("validation", main_segment(metrics)):
+        found = best_scores(run.metrics, metrics, segment)
+        if found and found["rmse"] is None:
+            raise RunError(f"{run.metrics} is damaged: its {segment} segment has no RMSE")
     run.read_config()
     epochs, loss = metrics.get("epochs"), metrics.get("loss")
     kinds = {"horizon": int, "unit": str, "model": str, "data": str, "windows": dict}

@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -100,8 +100,7 @@ def print_leaderboard(board: Leaderboard, console: Console, *, whole: bool = Fal
         say(line)
     damaged = [run for run in board.left_out if run.status == "damaged"]
     for run in damaged[:REASONS]:
-        line = printable(f"{run.name}: {run.reason}")
-        say(line if cell_len(line) <= console.width else set_cell_size(line, console.width - 3) + "...", "red")
+        say(printable(f"{run.name}: {run.reason}"), "red")
     if len(damaged) > REASONS:
         say(f"and {len(damaged) - REASONS} more are damaged", "red")
 

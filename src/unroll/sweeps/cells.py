@@ -136,6 +136,7 @@ def title(board: Leaderboard, table: Table) -> str:
     if any({**other.about, "data.path": ""} == {**table.about, "data.path": ""} for other in twins):
         about["data.path"] = str(table.about.get("data.path", ""))[:8]  # of its digest
     names = headings(list(about))
+    names |= {"data.path": "SHA-256 of the file"} if "data.path" in names else {}
     values = [f"{names[key]}={shown(key, [about], ABSENT)[0]}" for key in about]
     parts = [f"{table.title}, {steps}", *([", ".join(values)] if values else []), measured_in(table)]
     return "; ".join(part for part in parts if part)
@@ -208,7 +209,7 @@ def legend(board: Leaderboard) -> list[str]:
         )
     if UNKNOWN in marks:
         found.append(f"{SIGNS[UNKNOWN]}: too few seeds to tell from the best")
-    if board.rows > 1:
+    if any(len(table.rows) > 1 for table in board.tables):
         found.append(
             "the first of many rows looks better than it is, by its luck with the seeds"
             + ("; the intervals are not corrected for the number of rows" if several else "")

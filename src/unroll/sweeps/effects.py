@@ -20,12 +20,12 @@ class Point:
 
     Args:
         row: of the table.
-        label: the values of its keys.
+        words: its keys and their values.
         scores: by seed, in the scale of the table.
     """
 
     row: Row
-    label: str
+    words: Sequence[str]
     scores: Sequence[float]
 
     @cached_property
@@ -74,8 +74,8 @@ class Effects:
         for place, row in enumerate(table.rows):
             scores = row.scores(table.sorted_by, table.metric) if table.sorted_by else None
             if scores:
-                label = ", ".join(field.cells[place] for field in names)
-                self.points.append(Point(row, label, [score / 10.0**self.scale for score in scores.values()]))
+                words = [" ".join(f"{field.heading}={field.cells[place]}".split()) for field in names]
+                self.points.append(Point(row, words, [score / 10.0**self.scale for score in scores.values()]))
         self.groups = {key: self._by_value(key) for key in table.keys}
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from unroll.errors import RunError, UnrollError
 from unroll.runs.directory import RunDirectory, main_segment, read_json
 from unroll.runs.listing import SCORES, find_runs, read_run
-from unroll.runs.reuse import NO_MATTER
+from unroll.runs.reuse import COUNTS_OR_FRACTIONS, NO_MATTER
 
 SEGMENTS = ("validation", "test", "train")
 CHOICE = "._target_"  # ends the key of a class: model, optimizer, ...
@@ -141,7 +141,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            exact = prefix.startswith("trainer.")  # limit_train_batches=1 is one batch, and 1.0 all of them
+            exact = key.startswith(COUNTS_OR_FRACTIONS)
             yield f"{prefix}{key}", repr(value) if exact and isinstance(value, float) else _plain(value)
 
 

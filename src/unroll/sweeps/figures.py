@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from unroll.evaluation.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, drawing, legend
 from unroll.runs.directory import replace_file
 from unroll.sweeps.cells import measured_in, title
-from unroll.sweeps.effects import Effects, Group
+from unroll.sweeps.effects import Effects, Group, Point
 from unroll.sweeps.keys import headings
 from unroll.sweeps.leaderboard import LARGEST_IS_BEST, Leaderboard
 from unroll.tables import printable
@@ -27,6 +27,7 @@ VALUES = 12  # of a key; more of them are drawn on an axis of numbers
 CELLS = 24  # of a heat map, in each direction
 GOLDEN = 0.618034  # of its multiples, the fractions lie evenly: dots side by side
 LINE = 110  # letters of a subtitle
+LABEL = 60  # letters of a point in a legend
 NAME = 14  # letters of a value
 OURS = re.compile(r"(main_effects|heat_map|cost)(_[0-9]+)?\.png")
 
@@ -150,6 +151,7 @@ def draw_cost(effects: Effects, subtitle: str) -> Figure:
     groups = effects.groups.get(by, [])
     if not 1 < len(groups) <= len(COLOURS):
         groups = [Group("", None, effects.points)]
+    prefix = "" if by == "model" else f"{headings(effects.table.keys).get(by, by)}="
     with drawing("Cost against quality", "", 3.8) as (figure, axes):
         _subtitle(axes, f"{subtitle}; a dot a row, with the 95 % t interval over seeds")
         for colour, group in zip(COLOURS, groups, strict=False):
@@ -157,7 +159,7 @@ def draw_cost(effects: Effects, subtitle: str) -> Figure:
                 [point.row.seconds for point in group.points],
                 [point.over_seeds.mean for point in group.points],
                 [point.over_seeds.half_width or 0.0 for point in group.points],
-                label=_plain(group.name, 2 * NAME) or None,
+                label=_plain(f"{prefix}{group.name}", 2 * NAME) if group.name else None,
                 **{"color": colour, "marker": "o", "markersize": 4, "linestyle": "", "elinewidth": 0.5, "alpha": 0.7},  # type: ignore[arg-type]
             )
         front = [(point.row.seconds, point.over_seeds.mean) for point in effects.front()]
@@ -170,14 +172,22 @@ def draw_cost(effects: Effects, subtitle: str) -> Figure:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
         _limit(axes, [point.over_seeds.mean for point in effects.points])
-        for point, name, offset in zip(effects.points, "123", ((6, -9), (6, 4), (-10, 4)), strict=False):
+        labels = _labels(effects.points[:3])
+        for point, words, name, offset in zip(effects.points, labels, "123", ((6, -9), (6, 4), (-10, 4)), strict=False):
             place = (point.row.seconds, point.over_seeds.mean)
             axes.annotate(name, place, xytext=offset, textcoords="offset points", fontsize=8, fontweight="bold")
-            axes.plot([], [], " ", label=_plain(f"{name}: {point.label}", 36))
+            axes.plot([], [], " ", label=_plain(f"{name}: {words}", LABEL))
         axes.set_xlabel("seconds of training")
         axes.set_ylabel(_plain(effects.name))
-        long = max(len(group.name) for group in groups) + max(len(point.label) for point in effects.points[:3])
-        return legend(figure, axes, columns=3 if long > 30 else 4)
+        longest = max(map(len, [*labels, *(group.name for group in groups)]))
+        return legend(figure, axes, columns=2 if longest > 34 else 3)
+
+
+def _labels(points: Sequence[Point]) -> list[str]:
+    """What sets some points apart from each other, in words."""
+    every = [set(point.words) for point in points]
+    common = set.intersection(*every) if len(every) > 1 else set()
+    return [", ".join(word for word in point.words if word not in common) for point in points]
 
 
 def _limit(axes: Axes, values: Sequence[float]) -> None:

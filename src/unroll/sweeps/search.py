@@ -63,7 +63,7 @@ class Search:
 
     def _announce(self, done: int) -> None:
         total, folder = self.study.total, shown(self.session.folder)
-        parts = [f"{many(total, 'trial')} in {folder}"] + ([f"{done} of them done already"] if done else [])
+        parts = [f"{many(total, 'trial')} in {folder}"] + ([f"{done} done already"] if done else [])
         if total < self.settings.n_trials:
             parts.append("which are all combinations there are")
         self.session.say(", ".join(parts))

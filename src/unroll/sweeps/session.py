@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from unroll.cli import explain
 from unroll.config import check_folder, check_value
 from unroll.errors import ConfigError, HeldError, RunError
-from unroll.interrupts import workers_stop_first
+from unroll.interrupts import stoppable, workers_stop_first
 from unroll.progress import PatientConsole
 from unroll.runs.directory import is_held
 from unroll.runs.reuse import finished
@@ -58,6 +58,9 @@ class Session:
         if config.hydra.job.chdir:
             raise ConfigError("hydra.job.chdir=true: a sweep's runs have folders of their own already: leave it away")
         check_folder(Path(config.output_dir), f"output_dir={config.output_dir}")
+        workers = config.hydra.launcher.get("n_jobs", 1)
+        if not isinstance(workers, int) or workers == 0:
+            raise ConfigError(f"hydra.launcher.n_jobs={workers}: it must be a number of processes, or -1 for all cores")
         self.named = config.sweep.name is not None
         if not self.named:
             with open_dict(config):
@@ -210,7 +213,8 @@ class Session:
     def told(self) -> Iterator[None]:
         """Say of an interruption how to go on."""
         try:
-            yield
+            with stoppable():
+                yield
         except (KeyboardInterrupt, SystemExit):
             sys.stderr.write(f"interrupted; what was done is kept: {self.way_on()} goes on\n")
             raise
@@ -224,7 +228,9 @@ class Session:
         lines = []
         for reason, labels in jobs.items():
             more = f" and {len(labels) - EXAMPLES} more" if len(labels) > EXAMPLES else ""
-            lines.append(f"{'; '.join(labels[:EXAMPLES])}{more}: {reason}")
+            who = f"{'; '.join(labels[:EXAMPLES])}{more}"
+            alone = len(self.outcomes) == 1 or reason.startswith(f"{who}: ")
+            lines.append(reason if alone else f"{who}: {reason}")
         return lines
 
     def close(self) -> None:
@@ -242,9 +248,14 @@ class Session:
             if failures:
                 failed = sum(outcome.status == "failed" for outcome in self.outcomes.values())
                 tries = f"{self.way_on()} tries {'it' if failed == 1 else 'them'} again"
+                if any(job.problem for job in self.outcomes):
+                    tries = "mend the command; what is complete stays so"
                 sys.stderr.write(f"error: {failed} of {many(len(self.outcomes), 'run')} failed; {tries}\n")
                 for line in failures:
                     sys.stderr.write(f"error: {line}\n")
+        if not self.named:
+            with suppress(OSError):
+                self.folder.rmdir()  # where every config was wrong, it is empty
         if failures:
             sys.exit(1)
 
@@ -259,7 +270,7 @@ def _holders(jobs: Sequence[Job]) -> str:
 def _names(command_lines: Sequence[Sequence[str]]) -> list[str]:
     """What sets each command line apart."""
     if len(command_lines) == 1:
-        return [" ".join(command_lines[0])]
+        return ["the only one"]
     counts = Counter(word for line in command_lines for word in line)
     return [" ".join(word for word in line if counts[word] < len(command_lines)) for line in command_lines]
 

@@ -175,6 +175,11 @@ class Settings:
         except Exception as error:  # of SQLAlchemy, of a driver that is not installed, of the disk
             with suppress(ArgumentError):
                 asked = self.place(folder)
+            if self.storage is None or self.storage == "journal":
+                raise ConfigError(
+                    f"{asked} is damaged or cannot be written ({_line(error)}): remove it; the search begins anew and "
+                    "finds the runs that are complete"
+                ) from error
             raise ConfigError(
                 f"hydra.sweeper.storage={asked}: it cannot be opened ({_line(error)}): "
                 "take null (SQLite), journal, or a URL such as sqlite:///study.db"
