@@ -17,7 +17,7 @@ train: $(VENV)/.core  ## train a GRU with the default config (ARGS="data=cinema"
 	$(RUN) train.py model=gru $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests
-	$(RUN) -m pytest -n 2 $(ARGS)
+	$(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(RUN) -m ruff check .

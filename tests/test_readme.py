@@ -55,16 +55,26 @@ def test_there_are_commands_to_test():
     assert COMMANDS[0] == "make train"
 
 
+@pytest.fixture(scope="module")
+def trained(clone) -> str:
+    """A run, for the commands that use one."""
+    first = run([sys.executable, "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
+    found = re.search(r"^run: (.*)$", first, re.MULTILINE)
+    assert found
+    return found[1]
+
+
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
-def test_python_commands(command, clone):
+def test_python_commands(command, clone, request):
     words = [sys.executable, *shlex.split(command)[1:]]
     if "--help" not in words and {"train.py", "scripts/reproduce.py"} & {*words}:
         words.append("trainer.max_epochs=2")
+    if "train.py" in words and "-m" in words:
+        words.append("seed=0")
+    if "--seeds" in words:
+        words += ["--seeds", "2"]
     if "outputs/RUN" in command:
-        first = run([sys.executable, "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
-        found = re.search(r"^run: (.*)$", first, re.MULTILINE)
-        assert found
-        words = [word.replace("outputs/RUN", found[1]) for word in words]
+        words = [word.replace("outputs/RUN", request.getfixturevalue("trained")) for word in words]
     if "outputs/sweeps/SWEEP" in command:
         run([sys.executable, "train.py", "-m", "seed=0,1", "sweep.name=readme", "trainer.max_epochs=1"], clone)
         words = [word.replace("SWEEP", "readme") for word in words]

@@ -1,5 +1,5 @@
-"""A job's result reaches the leaderboard whichever launcher ran it: joblib, Ray, submitit, and Slurm as far as it can
-be played here, by stand-ins for its commands.
+"""A job's result reaches the leaderboard whichever launcher ran it: Ray, and Slurm as far as it can be played here, by
+stand-ins for its commands. test_sweeps.py has joblib.
 """
 
 import os
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_sweeps import leaderboard, needs_joblib, states, sweep
+from test_sweeps import leaderboard, sweep
 
 from unroll.cli import how_to_install
 
@@ -45,15 +45,6 @@ while words[0].startswith("-"):
     words = words[1:] if "=" in words[0] or words[0] == "--unbuffered" else words[2:]
 os.execvp(words[0], words)
 '''
-
-
-@needs_joblib
-def test_a_launcher_changes_nothing_but_the_place(tmp_path):
-    sweep(tmp_path / "here", *WORDS)
-    sweep(tmp_path / "there", *WORDS, "hydra/launcher=joblib")
-    assert leaderboard(tmp_path / "here") == leaderboard(tmp_path / "there")
-    processes = {state["process"] for state in states(tmp_path / "there").values()}
-    assert len(processes) == min(2, len(os.sched_getaffinity(0)))
 
 
 @needs_ray
