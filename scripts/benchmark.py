@@ -127,7 +127,7 @@ def main() -> None:
     long.add_argument("--rows", type=int, default=10_000_000)
     long.add_argument("--steps", type=int, default=20)
     sweeping = commands.add_parser("sweep", help="jobs a minute of the basic launcher and of joblib")
-    sweeping.add_argument("--jobs", type=int, default=24)
+    sweeping.add_argument("--jobs", type=int, default=96)
     sweeping.add_argument("--alternations", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.command == "start":
