@@ -1,0 +1,95 @@
+"""Dropout whose masks each replica draws as its single run would."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+_generators: ContextVar[Sequence[torch.Generator] | None] = ContextVar("replica_generators", default=None)
+
+
+@contextmanager
+def replica_generators(generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """Within this context replica k draws its masks from generator k, and nothing from torch's own.
+
+    Args:
+        generators: one a replica. Seeded like torch.manual_seed, each draws what its single run draws.
+    """
+    token = _generators.set(generators)
+    try:
+        yield
+    finally:
+        _generators.reset(token)
+
+
+def draw_mask(like: Tensor, probability: float) -> Tensor:
+    """A mask of 0 and 1 / (1 - probability), in the shape of `like`: drawn as torch.nn.functional.dropout draws.
+
+    Under vmap each replica has its own mask: from its own generator within `replica_generators`, else from torch's.
+
+    Raises:
+        ValueError: where there are more or fewer generators than replicas.
+        RuntimeError: under vmap(randomness="error"), as torch's own.
+    """
+    mask: Tensor = _Mask.apply(like.detach(), probability)
+    return mask
+
+
+class Dropout(nn.Dropout):
+    """torch.nn.Dropout with the masks of `draw_mask`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of any shape."""
+        if not self.training or self.p == 0 or not runs_eagerly():
+            return super().forward(input)
+        return input * draw_mask(input, self.p)
+
+
+def runs_eagerly() -> bool:
+    """Whether torch runs eagerly: nothing is exported, compiled or traced."""
+    return not (torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing())  # type: ignore[attr-defined]
+
+
+class _Mask(Function):
+    @staticmethod
+    def forward(like: Tensor, probability: float) -> Tensor:
+        generators = _generators.get()
+        _check(generators, 1)
+        return _draw(like, like.shape, probability, generators[0] if generators is not None else None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], like: Tensor, probability: float) -> tuple[Tensor, int | None]:
+        generators, dim = _generators.get(), in_dims[0]
+        assert dim is not None
+        shape = like.select(dim, 0).shape
+        if info.randomness == "error":
+            raise RuntimeError("dropout under vmap: say randomness='different', for a mask a replica, or 'same'")
+        if info.randomness == "same":
+            return _Mask.forward(like.select(dim, 0), probability), None
+        if generators is None:
+            return _draw(like, (info.batch_size, *shape), probability, None), 0
+        _check(generators, info.batch_size)
+        return torch.stack([_draw(like, shape, probability, generator) for generator in generators]), 0
+
+
+def _draw(like: Tensor, shape: Sequence[int], probability: float, generator: torch.Generator | None) -> Tensor:
+    device = like.device if generator is None else generator.device
+    mask = torch.empty(shape, dtype=like.dtype, device=device).bernoulli_(1 - probability, generator=generator)
+    return (mask.div_(1 - probability) if probability < 1 else mask).to(like.device)
+
+
+def _check(generators: Sequence[torch.Generator] | None, replicas: int) -> None:
+    if generators is not None and len(generators) != replicas:
+        raise ValueError(f"{len(generators)} generators for {replicas} replicas")

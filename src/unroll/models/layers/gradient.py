@@ -1,0 +1,97 @@
+"""The backward pass over a window, for K replicas, in pieces that stay in the processor's cache."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unroll.models.layers.cell import Cell
+
+CHUNK = 1 << 18  # numbers of gates in a piece, on a CPU: a MiB of float32
+
+
+def scan_gradient(
+    cell: Cell,
+    features: int,
+    needs: Sequence[bool],
+    grads: Sequence[Tensor | None],
+    weight: Tensor,
+    joint: Tensor,
+    kept: Sequence[Tensor],
+) -> list[Tensor | None]:
+    """Gradients of what Scan was given, from those of what it gave.
+
+    Args:
+        cell: the layer's mathematics.
+        features: F.
+        needs: whether past, the states, the weights need a gradient.
+        grads: of features (K, B, W, D), hidden (K, B, D), memory (K, B, D), or None.
+        weight: (K, R, S) the joint weight.
+        joint: (W + 1, K, S, B).
+        kept: what the cell's `forward` returned.
+
+    Returns:
+        Of past (K, B, W, F), hidden, memory (K, B, D) and torch's weights (K, ...); None where not needed.
+    """
+    steps, replicas, _, batch = joint[1:].shape
+    rows = weight.shape[1]
+    size = rows // cell.gates
+    seeing_input = _rows(cell.input_gates, size)
+    of_hidden = weight[:, _rows(cell.hidden_gates, size), :size].mT.contiguous()
+    of_input = weight[:, seeing_input, size : size + features].mT.contiguous()
+    of_features = None if grads[0] is None else grads[0].permute(2, 0, 3, 1)  # (W, K, D, B)
+    of_past = joint.new_empty(steps, replicas, features, batch) if needs[0] else None
+    total = weight.new_zeros(weight.mT.shape) if needs[2] else None  # (K, S, R): MKL is faster this way round
+    carried = joint.new_zeros(replicas, size, batch)
+    for grad in (None if of_features is None else of_features[-1], None if grads[1] is None else grads[1].mT):
+        if grad is not None:
+            carried += grad
+    memory = None
+    if kept and len(kept) > 1:
+        memory = torch.zeros_like(carried) if grads[2] is None else grads[2].mT * 0.5  # of 2 c
+    count = _steps_at_once(joint, replicas * rows * batch, steps)
+    gates = joint.new_empty(count, replicas, rows, batch)
+    states = joint.new_empty(count + 1, replicas, size, batch)
+    for end in range(steps, 0, -count):
+        begin = max(0, end - count)
+        part, out = states[: end - begin + 1], gates[: end - begin]
+        part[-1] = carried
+        if of_features is None:
+            part[:-1] = 0
+        elif begin:
+            part[:-1] = of_features[begin - 1 : end - 1]
+        else:
+            part[0] = 0
+            part[1:-1] = of_features[: end - 1]
+        cell.backward(of_hidden, joint[begin : end + 1], [value[begin:end] for value in kept], part, memory, out)
+        carried = part[0].clone()
+        if total is not None:
+            _add_products(total, joint[begin:end], out)
+        if of_past is not None:
+            for gate, target in zip(out[:, :, seeing_input].unbind(), of_past[begin:end].unbind(), strict=True):
+                torch.bmm(of_input, gate, out=target)
+    return [
+        None if of_past is None else of_past.permute(1, 3, 0, 2),
+        carried.mT if needs[1] else None,
+        memory.mT * 2 if needs[1] and memory is not None else None,
+        *([] if total is None else cell.unpack(total.mT, size, features)),
+    ]
+
+
+def _rows(blocks: slice, size: int) -> slice:
+    """The rows of blocks of gates."""
+    return slice(blocks.start * size, blocks.stop * size)
+
+
+def _steps_at_once(joint: Tensor, numbers: int, steps: int) -> int:
+    """How many steps to a piece, of so many numbers each."""
+    return max(1, min(steps, CHUNK // numbers)) if joint.device.type == "cpu" else steps
+
+
+def _add_products(total: Tensor, joint: Tensor, gates: Tensor) -> None:
+    """Add the sum over the steps of joint gates^T, (T, K, S, B) and (T, K, R, B) to (K, S, R)."""
+    if len(total) == 1:
+        total += torch.bmm(joint.squeeze(1), gates.squeeze(1).mT).sum(0)
+        return
+    for state, gate in zip(joint.unbind(), gates.mT.unbind(), strict=True):
+        total.baddbmm_(state, gate)

@@ -1,0 +1,119 @@
+"""What the layers share: when they are torch.nn's own, and how layers stand on top of each other."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unroll.models.layers.cell import Cell
+from unroll.models.layers.dropout import draw_mask, runs_eagerly
+from unroll.models.layers.scan import Scan
+
+LARGE = 600_000  # W * B * D
+
+
+class Recurrent(nn.RNNBase):
+    """Goes before nn.RNN, nn.LSTM or nn.GRU among the bases of a layer, and gives it a second way to its results.
+
+    The second way (scan.py) is taken on a CPU where it is the quicker one, and under torch.func.vmap always, where
+    torch's layers cannot go. torch's own way is taken on a GPU, and for what the second does not know: packed
+    sequences, projections, two directions, half precision and autocast, empty input, and whatever is exported, compiled
+    or traced. Both agree to float tolerance, and draw the same dropout masks on a CPU. The features of the second way
+    lie batch last in memory, and have no second derivative.
+    """
+
+    def _cell(self) -> Cell:
+        """The layer's mathematics."""
+        raise NotImplementedError
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """As torch.nn's layer of that name.
+
+        Raises:
+            NotImplementedError: under vmap, for what only torch's own way knows.
+        """
+        unknown = self._unknown(input, hx)
+        replicated = self._replicated(input, hx)
+        if unknown is None and (replicated or self._gains(input)):
+            return self._scan(input, hx)
+        if replicated:
+            raise NotImplementedError(f"{type(self).__name__} cannot be replicated (torch.func.vmap) with {unknown}")
+        return super().forward(input, hx)
+
+    def _gains(self, input: Tensor) -> bool:
+        """Whether the second way is the quicker one for a single replica, as measured with torch 2.13 on one thread.
+
+        oneDNN's LSTM, for float32 alone, is twice as fast while its memory stays in the cache; large hidden sizes are
+        all matrix products, in which both are alike; without gradients, small batches are all overhead.
+        """
+        if input.device.type != "cpu":
+            return False
+        trains = torch.is_grad_enabled() and (input.requires_grad or any(w.requires_grad for w in self.parameters()))
+        if self.mode == "LSTM" and input.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+            return trains and input.numel() // self.input_size * self.hidden_size >= LARGE
+        batch = 1 if input.dim() == 2 else input.shape[0 if self.batch_first else 1]
+        return self.hidden_size < 100 and (trains or batch >= 64)
+
+    def _unknown(self, input: Tensor | PackedSequence, hx: Any) -> str | None:
+        """What the second way does not know about this call, if anything."""
+        if isinstance(input, PackedSequence):
+            return "packed sequences"
+        if not runs_eagerly():
+            return "export, compilation or tracing"
+        weight = self.weight_ih_l0
+        states = hx if isinstance(hx, tuple) else () if hx is None else (hx,)
+        for name, found in (
+            ("bidirectional=True", self.bidirectional),
+            ("proj_size > 0", self.proj_size > 0),
+            (f"dtype {input.dtype}", input.dtype not in (torch.float32, torch.float64) or input.dtype != weight.dtype),
+            ("autocast", torch.is_autocast_enabled(input.device.type)),
+            ("weights on another device", input.device != weight.device),
+            ("empty input, or one without batch and time", input.dim() not in (2, 3) or input.numel() == 0),
+            ("states of another number of dimensions", any(state.dim() != input.dim() for state in states)),
+        ):
+            if found:
+                return name
+        return None
+
+    def _replicated(self, input: Any, hx: Any) -> bool:
+        """Whether this runs under vmap."""
+        if not torch._C._are_functorch_transforms_active():
+            return False
+        tensors = [*self._parameters.values(), *(hx if isinstance(hx, tuple) else (hx,))]
+        tensors.append(input.data if isinstance(input, PackedSequence) else input)
+        return any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors if isinstance(tensor, Tensor))
+
+    def _scan(self, input: Tensor, hx: Any) -> Any:
+        """The second way."""
+        batched = input.dim() == 3
+        states = hx if isinstance(hx, tuple) else (hx, None)
+        if not batched:
+            input = input.unsqueeze(0 if self.batch_first else 1)
+            states = tuple(None if state is None else state.unsqueeze(1) for state in states)
+        given = states if states[1] is not None else states[0]
+        if given is None:
+            self.check_input(input, None)
+        else:
+            self.check_forward_args(input, given, None)  # type: ignore[arg-type]
+        features = input if self.batch_first else input.transpose(0, 1)  # (B, W, F)
+        if self.mode == "LSTM" and states[1] is None:
+            zeros = features.new_zeros(self.num_layers, len(features), self.hidden_size)
+            states = (None, zeros)
+        cell, ends = self._cell(), []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                mask = draw_mask(features.transpose(0, 1), self.dropout)  # (W, B, D), as torch's layers draw it
+                features = features * mask.transpose(0, 1)
+            hidden, memory = (None if state is None else state[layer] for state in states)
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
+            tensors = features, hidden, memory, *(getattr(self, f"{name}_l{layer}") for name in names)
+            keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+            features, *end = Scan.apply(cell, False, keep, *tensors)[:3]
+            ends.append(end)
+        found = [torch.stack(state) for state in zip(*ends, strict=True) if state[0] is not None]
+        features = features if self.batch_first else features.transpose(0, 1)
+        if not batched:
+            features = features.squeeze(0 if self.batch_first else 1)
+            found = [state.squeeze(1) for state in found]
+        return features, (found[0] if len(found) == 1 else tuple(found))
