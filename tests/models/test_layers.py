@@ -73,7 +73,7 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=[1, 100, 1 << 18])
+@pytest.fixture(params=[1, 100, 1 << 19])
 def chunk(request, monkeypatch):
     """Whatever pieces the backward pass works in."""
     monkeypatch.setattr(gradient, "CHUNK", request.param)
