@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unroll.progress import cores
+
 ROOT = Path(__file__).parent.parent
 CHUNK_ROWS = 1_000_000
 
@@ -89,8 +91,7 @@ def memory(rows: int, steps: int) -> None:
 def sweep(jobs: int, alternations: int) -> None:
     """Print how many jobs a minute a sweep does with each launcher, whole commands, one after the other."""
     words = ["-m", "data=cinema", f"seed=range({jobs})", "early_stopping.patience=null", "trainer=cpu"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{jobs} jobs of 100 epochs, {cores} cores, {alternations} alternations", flush=True)
+    print(f"{jobs} jobs of 100 epochs, {cores()} cores, {alternations} alternations", flush=True)
     ratios = []
     for _ in range(alternations):
         rates = {}

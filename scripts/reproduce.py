@@ -24,7 +24,7 @@ from unroll.cli import INTERRUPTED, one_line_errors
 from unroll.config import check_folder
 from unroll.errors import ConfigError, RunError
 from unroll.interrupts import TERMINATED
-from unroll.progress import PatientConsole
+from unroll.progress import PatientConsole, cores, many
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
 
@@ -55,9 +55,9 @@ def reproduce(arguments: argparse.Namespace, console: Console) -> int:
     folder: Path = arguments.output.expanduser().absolute()
     check_folder(folder, f"--output {arguments.output}")
     jobs, notes = plan(names, overrides, arguments.seeds, folder / "runs", CONFIG_DIR)
-    workers = min(arguments.jobs or _cores(), len(jobs))
-    counts = f"{_many(len(names), 'experiment')}, {_many(arguments.seeds, 'seed')}"
-    for line in (*notes, f"{_many(len(jobs), 'run')} ({counts}), {workers} side by side"):
+    workers = min(arguments.jobs or cores(), len(jobs))
+    counts = f"{many(len(names), 'experiment')}, {many(arguments.seeds, 'seed')}"
+    for line in (*notes, f"{many(len(jobs), 'run')} ({counts}), {workers} side by side"):
         console.print(line, soft_wrap=True, highlight=False)
     with held(folder):
         try:
@@ -99,14 +99,6 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _positive(text: str) -> int:

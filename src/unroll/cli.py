@@ -21,21 +21,19 @@ from unroll.errors import ConfigError, UnrollError, nearest
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
 BAD_GROUP = "Config group override must be a string or a list"
 NO_PLUGIN = "Unknown plugin class"
-SHOWN = "shown_by_unroll"
 EXTRAS = ("joblib", "ray", "slurm", "optuna")
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
 
 @contextmanager
-def one_line_errors(config_dir: Path, *, job: str | None = None) -> Iterator[None]:
+def one_line_errors(config_dir: Path) -> Iterator[None]:
     """Around a Hydra main: mistakes become one line on standard error and exit code 1.
 
     HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
         config_dir: the folder of the configs, to look up what would have been right.
-        job: in a sweep, its overrides; the error is raised after its line, so that Hydra goes on with the next job.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, where it would print and exit
     try:
@@ -45,12 +43,7 @@ def one_line_errors(config_dir: Path, *, job: str | None = None) -> Iterator[Non
     except Exception as error:
         if SHOW_ALL or not _is_users(error):
             raise
-        if not hasattr(error, SHOWN):
-            where = f"job {job}: " if job is not None else ""
-            sys.stderr.write(f"error: {where}{explain(error, config_dir)}\n")
-        if job is not None:
-            setattr(error, SHOWN, True)  # Hydra raises the first one again at the end
-            raise
+        sys.stderr.write(f"error: {explain(error, config_dir)}\n")
         sys.exit(1)
 
 

@@ -156,3 +156,13 @@ class Overall:
 def clock(seconds: float) -> str:
     """Seconds, or hours, minutes and seconds where there are many."""
     return f"{seconds:.0f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
+
+
+def cores() -> int:
+    """How many processes can run side by side here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def many(count: int, what: str) -> str:
+    """A count and its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -10,10 +10,10 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from unroll.errors import RunError
-from unroll.progress import clock
+from unroll.progress import clock, many
 from unroll.runs.directory import RunDirectory
 from unroll.sweeps.jobs import Job, without_own
-from unroll.sweeps.session import Session, many, shown
+from unroll.sweeps.session import Session, shown
 from unroll.sweeps.settings import Settings, calm
 from unroll.sweeps.space import Space
 from unroll.sweeps.study import SharedStudy

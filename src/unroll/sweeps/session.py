@@ -1,6 +1,5 @@
 """One call of a sweep: its folder, what is there already, what is launched, and what came of it."""
 
-import os
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from unroll.cli import explain
 from unroll.config import check_folder, check_value
 from unroll.errors import ConfigError, HeldError, RunError
 from unroll.interrupts import stoppable, workers_stop_first
-from unroll.progress import PatientConsole
+from unroll.progress import PatientConsole, cores, many
 from unroll.runs.directory import is_held
 from unroll.runs.reuse import finished
 from unroll.sweeps.jobs import Job, Planner, check_sweep, stored, sweep_folder
@@ -202,8 +201,7 @@ class Session:
     def side_by_side(self, jobs: int) -> int:
         """How many of some jobs run at a time."""
         asked = self.config.hydra.launcher.get("n_jobs", self.config.hydra.launcher.get("array_parallelism"))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return 1 if asked is None else min(jobs, asked if asked > 0 else cores)
+        return 1 if asked is None else min(jobs, asked if asked > 0 else cores())
 
     def way_on(self) -> str:
         """How to go on with this sweep."""
@@ -294,8 +292,3 @@ def _reserve(parent: Path) -> str:
 def shown(folder: Path) -> str:
     """A folder as people say it, from where they are."""
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
-
-
-def many(count: int, what: str) -> str:
-    """A count and its noun."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
