@@ -5,6 +5,7 @@ import gc
 import io
 import pickle
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -180,6 +181,86 @@ def test_vmap_equals_a_loop_over_replicas(kind, in_dims, options):
         torch.testing.assert_close(found, other, rtol=1e-10, atol=1e-12)
 
 
+def replicas_of(kind, count, strided=False, **options):
+    """Layers, and one with all their weights as its parameters: of their own, or views of one flat (K, P) buffer."""
+    modules = [pair(kind, **options)[1] for _ in range(count)]
+    together = copy.deepcopy(modules[0])
+    stacked = stack_module_state(modules)[0]
+    flat = torch.cat([value.detach().flatten(1) for value in stacked.values()], dim=1)
+    for (name, value), part in zip(
+        stacked.items(), flat.split([v[0].numel() for v in stacked.values()], 1), strict=True
+    ):
+        weight = part.view(value.shape) if strided else value.detach()
+        setattr(together, name, nn.Parameter(weight))
+    return modules, together
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("options", [{"bias": False}, {"num_layers": 3, "dropout": 0.4}])
+def test_weights_of_replicas_equal_vmap_and_a_loop(kind, batch_first, initial, options):
+    torch.manual_seed(0)
+    count = 3
+    modules, direct = replicas_of(kind, count, initial, batch_first=batch_first, **options)
+    past = torch.randn(count, *((B, W) if batch_first else (W, B)), F, dtype=torch.float64, requires_grad=True)
+    hx = states_for(kind, count, direct.num_layers, B, D) if initial else None
+    states = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
+    wanted = [past, *states, *direct.parameters()]
+
+    def mapped():
+        def run(weights, past, hx):
+            return functional_call(modules[0], weights, (past, hx))
+
+        dims = (0, 0, None if hx is None else 0)
+        return vmap(run, dims, randomness="different")(dict(direct.named_parameters()), past, hx)
+
+    def looped():
+        found = []
+        for k in range(count):
+            torch.manual_seed(k)
+            own = {name: value[k] for name, value in direct.named_parameters()}
+            given = tuple(state[k] for state in states)
+            given = (given if len(given) > 1 else given[0]) if given else None
+            found.append(flat(functional_call(modules[0], own, (past[k], given))))
+        expected = [torch.stack(tensors) for tensors in zip(*found, strict=True)]
+        return expected[0], tuple(expected[1:])
+
+    results = []
+    for run in (lambda: direct(past, hx), mapped, looped):
+        generators = [torch.Generator().manual_seed(k) for k in range(count)]
+        with nullcontext() if run is looped else layers.replica_generators(generators):
+            found = flat(run())
+        results.append([*found, *torch.autograd.grad(weighted(found), wanted)])
+    for ours, vmapped, alone in zip(*results, strict=True):
+        assert ours.shape == vmapped.shape
+        torch.testing.assert_close(ours, vmapped, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(ours, alone, rtol=1e-10, atol=1e-12)
+
+
+def test_gradcheck_of_replicas(kind):
+    torch.manual_seed(0)
+    direct = replicas_of(kind, 2, input_size=2, hidden_size=3, batch_first=True)[1]
+    names = [name for name, _ in direct.named_parameters()]
+    past = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+
+    def run(past, *weights):
+        return tuple(flat(functional_call(direct, dict(zip(names, weights, strict=True)), (past,))))
+
+    assert torch.autograd.gradcheck(run, (past, *direct.parameters()))
+
+
+def test_replicas_of_one_row_and_wrong_numbers_of_them(kind):
+    modules, direct = replicas_of(kind, 2, num_layers=2, batch_first=True)
+    past = torch.randn(2, W, F, dtype=torch.float64)
+    for k, found in enumerate(zip(*flat(direct(past)), strict=True)):
+        for one, other in zip(found, flat(modules[k](past[k])), strict=True):
+            torch.testing.assert_close(one, other)
+    with pytest.raises(ValueError, match="different numbers of replicas"):
+        direct(torch.randn(3, B, W, F, dtype=torch.float64))
+    with pytest.raises((RuntimeError, ValueError), match="input"):
+        direct(torch.randn(2, B, W, F + 1, dtype=torch.float64))
+
+
 def test_vmap_inside_vmap_and_gradients_inside_vmap(kind):
     torch.manual_seed(0)
     modules = [pair(kind, batch_first=True)[1] for _ in range(2)]
@@ -324,8 +405,10 @@ def test_torchs_own_way_for_what_only_it_knows(kind):
         oracle, layer = pair(kind, dtype=torch.float32, batch_first=True, **options)
         assert torch.equal(layer(past)[0], oracle(past)[0])
         weights = {name: value.detach() for name, value in stack_module_state([layer] * 2)[0].items()}
-        with pytest.raises(NotImplementedError, match=f"{kind[0]} cannot be replicated .* {next(iter(options))}"):
+        with pytest.raises(NotImplementedError, match=f"{kind[0]} cannot be replicated with {next(iter(options))}"):
             vmap(lambda weights, run=layer: functional_call(run, weights, (past,))[0])(weights)
+        with pytest.raises(NotImplementedError, match=f"{kind[0]} cannot be replicated with {next(iter(options))}"):
+            functional_call(layer, weights, (past.expand(2, *past.shape),))
     oracle, layer = pair(kind, dtype=torch.float32, batch_first=True)
     packed = pack_sequence([past[0], past[1, :4]])
     assert torch.equal(layer(packed)[0].data, oracle(packed)[0].data)
@@ -376,7 +459,11 @@ def test_replicas_draw_the_masks_of_their_single_runs():
     with layers.replica_generators([torch.Generator().manual_seed(k) for k in range(3)]):
         masks = vmap(dropout, randomness="different")(values)
         again = vmap(dropout, randomness="different")(values)
+    with layers.replica_generators([torch.Generator().manual_seed(k) for k in range(3)]):
+        assert torch.equal(layers.drop_replicas(values, 0.3), masks)
+        assert torch.equal(layers.drop_replicas(values, 0.3), again)
     assert not torch.equal(masks, again)
+    assert torch.equal(layers.drop_replicas(values, 0), values)
     for k in range(3):
         torch.manual_seed(k)
         assert torch.equal(masks[k], dropout(values[k]))
@@ -384,12 +471,16 @@ def test_replicas_draw_the_masks_of_their_single_runs():
         assert torch.equal(masks[k], nn.functional.dropout(values[k], 0.3))
     with layers.replica_generators([torch.Generator()]), pytest.raises(ValueError, match="1 generators for 3 replicas"):
         vmap(dropout, randomness="different")(values)
+    with layers.replica_generators([torch.Generator()]), pytest.raises(ValueError, match="1 generators for 3 replicas"):
+        layers.drop_replicas(values, 0.3)
     with pytest.raises(RuntimeError, match="randomness"):
         vmap(dropout)(values)
     same = vmap(dropout, randomness="same")(values)
     assert torch.equal(same[0], same[1])
     torch.manual_seed(0)
     different = vmap(dropout, randomness="different")(values)
+    torch.manual_seed(0)
+    assert torch.equal(layers.drop_replicas(values, 0.3), different)
     assert not torch.equal(different[0], different[1])
     assert torch.equal(dropout.eval()(values), values)
     assert torch.equal(layers.Dropout(1.0)(values), torch.zeros_like(values))

@@ -39,6 +39,27 @@ def draw_mask(like: Tensor, probability: float) -> Tensor:
     return mask
 
 
+def draw_masks(like: Tensor, probability: float) -> Tensor:
+    """Masks (K, ...) for K replicas in one tensor, without vmap: the same that `draw_mask` draws under vmap.
+
+    Raises:
+        ValueError: where there are more or fewer generators than replicas.
+    """
+    generators = _generators.get()
+    if generators is None:
+        return _draw(like, like.shape, probability, None)
+    _check(generators, len(like))
+    masks = torch.empty(like.shape, dtype=like.dtype, device=generators[0].device)
+    for mask, generator in zip(masks.unbind(), generators, strict=True):
+        mask.bernoulli_(1 - probability, generator=generator)
+    return _scaled(masks, probability).to(like.device)
+
+
+def drop_replicas(input: Tensor, probability: float) -> Tensor:
+    """Dropout of (K, ...): what torch.func.vmap of `Dropout` gives, in training, without vmap."""
+    return input * draw_masks(input, probability) if probability else input
+
+
 class Dropout(nn.Dropout):
     """torch.nn.Dropout with the masks of `draw_mask`."""
 
@@ -71,23 +92,23 @@ class _Mask(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], like: Tensor, probability: float) -> tuple[Tensor, int | None]:
-        generators, dim = _generators.get(), in_dims[0]
+        dim = in_dims[0]
         assert dim is not None
-        shape = like.select(dim, 0).shape
         if info.randomness == "error":
             raise RuntimeError("dropout under vmap: say randomness='different', for a mask a replica, or 'same'")
         if info.randomness == "same":
             return _Mask.forward(like.select(dim, 0), probability), None
-        if generators is None:
-            return _draw(like, (info.batch_size, *shape), probability, None), 0
-        _check(generators, info.batch_size)
-        return torch.stack([_draw(like, shape, probability, generator) for generator in generators]), 0
+        return draw_masks(like.movedim(dim, 0), probability), 0
 
 
 def _draw(like: Tensor, shape: Sequence[int], probability: float, generator: torch.Generator | None) -> Tensor:
     device = like.device if generator is None else generator.device
     mask = torch.empty(shape, dtype=like.dtype, device=device).bernoulli_(1 - probability, generator=generator)
-    return (mask.div_(1 - probability) if probability < 1 else mask).to(like.device)
+    return _scaled(mask, probability).to(like.device)
+
+
+def _scaled(mask: Tensor, probability: float) -> Tensor:
+    return mask.div_(1 - probability) if probability < 1 else mask
 
 
 def _check(generators: Sequence[torch.Generator] | None, replicas: int) -> None:

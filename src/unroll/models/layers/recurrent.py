@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unroll.models.layers.cell import Cell
-from unroll.models.layers.dropout import draw_mask, runs_eagerly
+from unroll.models.layers.dropout import draw_mask, draw_masks, runs_eagerly
 from unroll.models.layers.scan import Scan
 
 LARGE = 600_000  # W * B * D
@@ -21,6 +21,10 @@ class Recurrent(nn.RNNBase):
     sequences, projections, two directions, half precision and autocast, empty input, and whatever is exported, compiled
     or traced. Both agree to float tolerance, and draw the same dropout masks on a CPU. The features of the second way
     lie batch last in memory, and have no second derivative.
+
+    A layer whose parameters have a leading dimension K runs K replicas at once, the second way, on any device. All it
+    takes and gives has that dimension then: input (K, B, W, F), features (K, B, W, D), states (K, num_layers, B, D).
+    The results and the dropout masks are those of torch.func.vmap over the layer, without what vmap costs.
     """
 
     def _cell(self) -> Cell:
@@ -31,14 +35,16 @@ class Recurrent(nn.RNNBase):
         """As torch.nn's layer of that name.
 
         Raises:
-            NotImplementedError: under vmap, for what only torch's own way knows.
+            NotImplementedError: for replicas, of what only torch's own way knows.
+            ValueError: where input, states and weights are of different numbers of replicas.
         """
-        unknown = self._unknown(input, hx)
-        replicated = self._replicated(input, hx)
+        direct = len(self.weight_ih_l0.shape) == 3  # K stands before
+        unknown = self._unknown(input, hx, direct)
+        replicated = direct or self._replicated(input, hx)
         if unknown is None and (replicated or self._gains(input)):
-            return self._scan(input, hx)
+            return self._scan(input, hx, direct)
         if replicated:
-            raise NotImplementedError(f"{type(self).__name__} cannot be replicated (torch.func.vmap) with {unknown}")
+            raise NotImplementedError(f"{type(self).__name__} cannot be replicated with {unknown}")
         return super().forward(input, hx)
 
     def _gains(self, input: Tensor) -> bool:
@@ -55,7 +61,7 @@ class Recurrent(nn.RNNBase):
         batch = 1 if input.dim() == 2 else input.shape[0 if self.batch_first else 1]
         return self.hidden_size < 100 and (trains or batch >= 64)
 
-    def _unknown(self, input: Tensor | PackedSequence, hx: Any) -> str | None:
+    def _unknown(self, input: Tensor | PackedSequence, hx: Any, direct: bool) -> str | None:
         """What the second way does not know about this call, if anything."""
         if isinstance(input, PackedSequence):
             return "packed sequences"
@@ -69,7 +75,7 @@ class Recurrent(nn.RNNBase):
             (f"dtype {input.dtype}", input.dtype not in (torch.float32, torch.float64) or input.dtype != weight.dtype),
             ("autocast", torch.is_autocast_enabled(input.device.type)),
             ("weights on another device", input.device != weight.device),
-            ("empty input, or one without batch and time", input.dim() not in (2, 3) or input.numel() == 0),
+            ("empty input, or one without batch and time", input.dim() - direct not in (2, 3) or input.numel() == 0),
             ("states of another number of dimensions", any(state.dim() != input.dim() for state in states)),
         ):
             if found:
@@ -84,36 +90,46 @@ class Recurrent(nn.RNNBase):
         tensors.append(input.data if isinstance(input, PackedSequence) else input)
         return any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors if isinstance(tensor, Tensor))
 
-    def _scan(self, input: Tensor, hx: Any) -> Any:
-        """The second way."""
-        batched = input.dim() == 3
+    def _scan(self, input: Tensor, hx: Any, direct: bool) -> Any:
+        """The second way. All dimensions are counted from the last: `direct` puts K before them."""
+        batched = input.dim() == 3 + direct
         states = hx if isinstance(hx, tuple) else (hx, None)
         if not batched:
-            input = input.unsqueeze(0 if self.batch_first else 1)
-            states = tuple(None if state is None else state.unsqueeze(1) for state in states)
+            input = input.unsqueeze(-3 if self.batch_first else -2)
+            states = tuple(None if state is None else state.unsqueeze(-2) for state in states)
+        self._check(input, states, direct)
+        features = input if self.batch_first else input.transpose(-3, -2)  # (B, W, F)
+        if self.mode == "LSTM" and states[1] is None:
+            batch = features.shape[:-2]
+            states = (None, features.new_zeros(*batch[:-1], self.num_layers, batch[-1], self.hidden_size))
+        cell, ends = self._cell(), []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                in_time = features.transpose(-3, -2)  # (W, B, D), as torch's layers draw it
+                mask = (draw_masks if direct else draw_mask)(in_time, self.dropout)
+                features = features * mask.transpose(-3, -2)
+            hidden, memory = (None if state is None else state.select(-3, layer) for state in states)
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
+            tensors = features, hidden, memory, *(getattr(self, f"{name}_l{layer}") for name in names)
+            keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+            features, *end = Scan.apply(cell, direct, keep, *tensors)[:3]
+            ends.append(end)
+        found = [torch.stack(state, -3) for state in zip(*ends, strict=True) if state[0] is not None]
+        features = features if self.batch_first else features.transpose(-3, -2)
+        if not batched:
+            features = features.squeeze(-3 if self.batch_first else -2)
+            found = [state.squeeze(-2) for state in found]
+        return features, (found[0] if len(found) == 1 else tuple(found))
+
+    def _check(self, input: Tensor, states: tuple[Tensor | None, ...], direct: bool) -> None:
+        """Refuse wrong shapes as torch's layers do."""
+        if direct:
+            counts = [len(tensor) for tensor in (input, *states, *self._parameters.values()) if tensor is not None]
+            if len(set(counts)) > 1:
+                raise ValueError(f"input, states and weights of different numbers of replicas: {counts}")
+            input, states = input[0], tuple(None if state is None else state[0] for state in states)
         given = states if states[1] is not None else states[0]
         if given is None:
             self.check_input(input, None)
         else:
             self.check_forward_args(input, given, None)  # type: ignore[arg-type]
-        features = input if self.batch_first else input.transpose(0, 1)  # (B, W, F)
-        if self.mode == "LSTM" and states[1] is None:
-            zeros = features.new_zeros(self.num_layers, len(features), self.hidden_size)
-            states = (None, zeros)
-        cell, ends = self._cell(), []
-        for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                mask = draw_mask(features.transpose(0, 1), self.dropout)  # (W, B, D), as torch's layers draw it
-                features = features * mask.transpose(0, 1)
-            hidden, memory = (None if state is None else state[layer] for state in states)
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
-            tensors = features, hidden, memory, *(getattr(self, f"{name}_l{layer}") for name in names)
-            keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-            features, *end = Scan.apply(cell, False, keep, *tensors)[:3]
-            ends.append(end)
-        found = [torch.stack(state) for state in zip(*ends, strict=True) if state[0] is not None]
-        features = features if self.batch_first else features.transpose(0, 1)
-        if not batched:
-            features = features.squeeze(0 if self.batch_first else 1)
-            found = [state.squeeze(1) for state in found]
-        return features, (found[0] if len(found) == 1 else tuple(found))
