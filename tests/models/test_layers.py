@@ -281,6 +281,24 @@ def test_vmap_inside_vmap_and_gradients_inside_vmap(kind):
                 torch.testing.assert_close(grads[name][k, row], expected)
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}])
+def test_the_last_feature_alone(kind, options, batch_first):
+    oracle, layer = pair(kind, batch_first=batch_first, **options)
+    for past in (torch.randn((B, W, F) if batch_first else (W, B, F)).double(), torch.randn(W, F).double()):
+        time = -3 if past.dim() == 3 and not batch_first else -2
+        expected, found = oracle(past)[0].select(time, -1), layer.last(past)
+        torch.testing.assert_close(found, expected)
+        grads = [torch.autograd.grad(weighted([a]), m.parameters()) for a, m in ((expected, oracle), (found, layer))]
+        for one, other in zip(*grads, strict=True):
+            torch.testing.assert_close(one, other)
+    if not options.get("bidirectional"):
+        direct = replicas_of(kind, 2, batch_first=batch_first, **options)[1]
+        past = torch.randn(2, *((B, W) if batch_first else (W, B)), F, dtype=torch.float64)
+        torch.testing.assert_close(direct.last(past), direct(past)[0].select(-2 if batch_first else -3, -1))
+        torch.testing.assert_close(direct.last(past[:, 0]), direct(past[:, 0])[0][:, -1])
+
+
 def test_frozen_parts_get_no_gradient(kind):
     oracle, layer = pair(kind, num_layers=2, batch_first=True)
     past = torch.randn(B, W, F, dtype=torch.float64)

@@ -33,9 +33,13 @@ def draw_mask(like: Tensor, probability: float) -> Tensor:
 
     Raises:
         ValueError: where there are more or fewer generators than replicas.
-        RuntimeError: under vmap(randomness="error"), as torch's own.
+        RuntimeError: under vmap(randomness="error"), as torch's own, where there are no generators.
     """
-    mask: Tensor = _Mask.apply(like.detach(), probability)
+    if _generators.get() is None and not torch._C._are_functorch_transforms_active():
+        return _draw(like, like.shape, probability, None)  # the same, without what a Function costs
+    like = like.detach()
+    transformed = torch._C._are_functorch_transforms_active()
+    mask: Tensor = _Mask.apply(like, probability) if transformed else _Mask.forward(like, probability)
     return mask
 
 
@@ -94,7 +98,7 @@ class _Mask(Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], like: Tensor, probability: float) -> tuple[Tensor, int | None]:
         dim = in_dims[0]
         assert dim is not None
-        if info.randomness == "error":
+        if info.randomness == "error" and _generators.get() is None:
             raise RuntimeError("dropout under vmap: say randomness='different', for a mask a replica, or 'same'")
         if info.randomness == "same":
             return _Mask.forward(like.select(dim, 0), probability), None

@@ -33,59 +33,62 @@ def scan_gradient(
     Returns:
         Of past (K, B, W, F), hidden, memory (K, B, D) and torch's weights (K, ...); None where not needed.
     """
-    steps, replicas, _, batch = joint[1:].shape
+    steps, replicas, width, batch = joint[1:].shape
     rows = weight.shape[1]
     size = rows // cell.gates
-    seeing_input = _rows(cell.input_gates, size)
-    of_hidden = weight[:, _rows(cell.hidden_gates, size), :size].mT.contiguous()
-    of_input = weight[:, seeing_input, size : size + features].mT.contiguous()
+    seen = size * cell.hidden_gates
+    of_hidden = weight[:, :seen, :size].mT.contiguous()
     of_features = None if grads[0] is None else grads[0].permute(2, 0, 3, 1)  # (W, K, D, B)
     of_past = joint.new_empty(steps, replicas, features, batch) if needs[0] else None
-    total = weight.new_zeros(weight.mT.shape) if needs[2] else None  # (K, S, R): MKL is faster this way round
-    carried = joint.new_zeros(replicas, size, batch)
-    for grad in (None if of_features is None else of_features[-1], None if grads[1] is None else grads[1].mT):
-        if grad is not None:
-            carried += grad
-    memory = None
-    if kept and len(kept) > 1:
-        memory = torch.zeros_like(carried) if grads[2] is None else grads[2].mT * 0.5  # of 2 c
+    total = rest = None  # (K, S, rows that see h), MKL is faster this way round, and (K, F + 1, the others)
+    if needs[2]:
+        total = weight.new_zeros(replicas, width, seen)
+        rest = weight.new_zeros(replicas, width - size, rows - seen) if seen < rows else None
     count = _steps_at_once(joint, replicas * rows * batch, steps)
     gates = joint.new_empty(count, replicas, rows, batch)
     states = joint.new_empty(count + 1, replicas, size, batch)
+    _fill(states[-1], None if of_features is None else of_features[-1])
+    if grads[1] is not None:
+        states[-1] += grads[1].mT
+    memory = None
+    if kept and cell.has_memory:
+        memory = torch.zeros_like(states[0]) if grads[2] is None else grads[2].mT * 0.5  # of 2 c
     for end in range(steps, 0, -count):
         begin = max(0, end - count)
         part, out = states[: end - begin + 1], gates[: end - begin]
-        part[-1] = carried
-        if of_features is None:
-            part[:-1] = 0
-        elif begin:
-            part[:-1] = of_features[begin - 1 : end - 1]
-        else:
-            part[0] = 0
-            part[1:-1] = of_features[: end - 1]
+        if end < steps:
+            part[-1] = states[0]
+        _fill(part[1:-1], None if of_features is None else of_features[begin : end - 1])
+        _fill(part[0], None if of_features is None or not begin else of_features[begin - 1])
         cell.backward(of_hidden, joint[begin : end + 1], [value[begin:end] for value in kept], part, memory, out)
-        carried = part[0].clone()
         if total is not None:
-            _add_products(total, joint[begin:end], out)
+            _add_products(total, joint[begin:end], out[:, :, :seen])
+        if rest is not None:
+            _add_products(rest, joint[begin:end, :, size:], out[:, :, seen:])
         if of_past is not None:
-            for gate, target in zip(out[:, :, seeing_input].unbind(), of_past[begin:end].unbind(), strict=True):
+            of_input = weight[:, :, size : size + features].mT.contiguous()
+            for gate, target in zip(out.unbind(), of_past[begin:end].unbind(), strict=True):
                 torch.bmm(of_input, gate, out=target)
     return [
         None if of_past is None else of_past.permute(1, 3, 0, 2),
-        carried.mT if needs[1] else None,
+        states[0].mT if needs[1] else None,
         memory.mT * 2 if needs[1] and memory is not None else None,
-        *([] if total is None else cell.unpack(total.mT, size, features)),
+        *([] if total is None else cell.unpack(total.mT, None if rest is None else rest.mT, size, features)),
     ]
 
 
-def _rows(blocks: slice, size: int) -> slice:
-    """The rows of blocks of gates."""
-    return slice(blocks.start * size, blocks.stop * size)
+def _fill(target: Tensor, values: Tensor | None) -> None:
+    """Write the values, or zeros for None."""
+    if values is None:
+        target.zero_()
+    else:
+        target.copy_(values)
 
 
 def _steps_at_once(joint: Tensor, numbers: int, steps: int) -> int:
     """How many steps to a piece, of so many numbers each."""
-    return max(1, min(steps, CHUNK // numbers)) if joint.device.type == "cpu" else steps
+    pieces = -(-steps // max(1, CHUNK // numbers)) if joint.device.type == "cpu" else 1
+    return -(-steps // pieces)
 
 
 def _add_products(total: Tensor, joint: Tensor, gates: Tensor) -> None:

@@ -13,55 +13,60 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unroll.models.layers.cell import HALF, MINUS_ONE, backwards, sigmoid_backward, steps_of, tanh_backward
+from unroll.models.layers.cell import HALF, MINUS_ONE, backwards, project, sigmoid_backward, steps_of, tanh_backward
 from unroll.models.layers.recurrent import Recurrent
 
 
 class GRUCell:
-    """The gates are m, r, z, n in this order; m sees h alone, n sees x alone. Both are doubled, for the tanh."""
+    """The gates are r, z, m, n in this order; m sees h alone, n sees x alone. Both are doubled, for the tanh."""
 
     gates = 4
-    hidden_gates = slice(0, 3)
-    input_gates = slice(1, 4)
+    hidden_gates = 3
+    has_memory = False
 
     def pack(self, weights: Sequence[Tensor], packed: Tensor) -> None:
         """See Cell. torch's order is r, z, n."""
         of_input, of_hidden, *biases = weights
         size, joint = of_hidden.shape[-1], of_hidden.shape[-1] + of_input.shape[-1]
-        packed[:, :size, :size] = of_hidden[:, 2 * size :]
-        packed[:, size : 3 * size, :size] = of_hidden[:, : 2 * size]
-        packed[:, size:, size:joint] = of_input
+        packed[:, : 3 * size, :size] = of_hidden
+        packed[:, : 2 * size, size:joint] = of_input[:, : 2 * size]
+        packed[:, 3 * size :, size:joint] = of_input[:, 2 * size :]
         if biases:
-            packed[:, :size, joint] = biases[1][:, 2 * size :]
-            packed[:, size:, joint] = biases[0]
-            packed[:, size : 3 * size, joint] += biases[1][:, : 2 * size]
-        packed.unflatten(1, (4, size))[:, ::3] *= 2
+            torch.add(biases[0][:, : 2 * size], biases[1][:, : 2 * size], out=packed[:, : 2 * size, joint])
+            packed[:, 2 * size : 3 * size, joint] = biases[1][:, 2 * size :]
+            packed[:, 3 * size :, joint] = biases[0][:, 2 * size :]
+        packed[:, 2 * size :] *= 2
 
-    def unpack(self, grad: Tensor, hidden_size: int, input_size: int) -> list[Tensor]:
+    def unpack(self, grad: Tensor, rest: Tensor | None, hidden_size: int, input_size: int) -> list[Tensor]:
         """See Cell."""
+        assert rest is not None
         size, joint = hidden_size, hidden_size + input_size
-        grad.unflatten(1, (4, size))[:, ::3] *= 2
-        hidden = torch.cat([grad[:, size : 3 * size], grad[:, :size]], dim=1)
-        found = [grad[:, size:, size:joint], hidden[..., :size]]
-        return [*found, grad[:, size:, joint], hidden[..., joint]] if grad.shape[-1] > joint else found
+        grad[:, 2 * size :] *= 2
+        of_input = torch.cat([grad[:, : 2 * size, size:], rest.mul_(2)], dim=1)
+        found = [of_input[..., :input_size], grad[..., :size]]
+        return [*found, of_input[..., input_size], grad[..., joint]] if grad.shape[-1] > joint else found
 
     def forward(self, weight: Tensor, joint: Tensor, memory: Tensor | None, keep: bool) -> list[Tensor]:
-        """See Cell. Keeps the gates, with n in its place after the tanh."""
-        steps, (replicas, rows), batch = len(joint) - 1, weight.shape[:2], joint.shape[-1]
-        size = rows // 4
-        gates = joint.new_empty(steps if keep else 1, replicas, rows, batch)
+        """See Cell. Keeps r, z, m, and n after the tanh. Without a backward pass, n is where h' will be."""
+        steps, replicas, batch = len(joint) - 1, len(weight), joint.shape[-1]
+        size = weight.shape[1] // 4
+        many = steps if keep else 1
+        gates = joint.new_empty(many, replicas, 3 * size, batch)
+        inner = joint.new_empty(steps, replicas, size, batch) if keep else joint[1:, :, :size]
+        project(weight[:, 3 * size :, size:], joint[:-1, :, size:], inner)
+        seeing_hidden = weight[:, : 3 * size]
         hidden = joint[:, :, :size].unbind()
-        blocks = gates, *gates.split(size, dim=2), gates[:, :, size : 3 * size]
+        blocks = gates, *gates.split(size, dim=2), gates[:, :, : 2 * size]
         views = [steps_of(block, steps, keep) for block in blocks]
-        for state, h, after, gate, m, r, z, n, both in zip(
-            joint.unbind()[:-1], hidden[:-1], hidden[1:], *views, strict=True
+        for state, h, after, n, gate, r, z, m, both in zip(
+            joint.unbind()[:-1], hidden[:-1], hidden[1:], inner.unbind(), *views, strict=True
         ):
-            torch.bmm(weight, state, out=gate)
+            torch.bmm(seeing_hidden, state, out=gate)
             both.sigmoid_()
             n.addcmul_(r, m).sigmoid_()
             torch.add(MINUS_ONE, n, alpha=2, out=n)
             torch.lerp(n, h, z, out=after)
-        return [gates]
+        return [gates, inner]
 
     def backward(
         self, weight: Tensor, joint: Tensor, kept: Sequence[Tensor], grads: Tensor, memory: Tensor | None, out: Tensor
@@ -71,8 +76,8 @@ class GRUCell:
         With a = 2 (W_in x + b_in) + r m and m = 2 (W_hn h + b_hn): n = tanh(a / 2).
         """
         size = weight.shape[1]
-        m, r, z, n = kept[0].split(size, dim=2)
-        of_m, of_r, of_z, of_n = out.split(size, dim=2)
+        (r, z, m), n = kept[0].split(size, dim=2), kept[1]
+        of_r, of_z, of_m, of_n = out.split(size, dim=2)
         torch.sub(joint[:-1, :, :size], n, out=of_z)
         sigmoid_backward(of_z, z, out=of_z)
         torch.sub(HALF, z, alpha=0.5, out=of_n)

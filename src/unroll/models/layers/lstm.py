@@ -18,8 +18,8 @@ from unroll.models.layers.recurrent import Recurrent
 class LSTMCell:
     """The gates are i, f, g, o, as torch has them, g doubled for the tanh; and so is c, which is kept as 2 c."""
 
-    gates = 4
-    hidden_gates = input_gates = slice(0, 4)
+    gates = hidden_gates = 4
+    has_memory = True
 
     def pack(self, weights: Sequence[Tensor], packed: Tensor) -> None:
         """See Cell."""
@@ -31,7 +31,7 @@ class LSTMCell:
             torch.add(*biases, out=packed[..., joint])
         packed[:, 2 * size : 3 * size] *= 2
 
-    def unpack(self, grad: Tensor, hidden_size: int, input_size: int) -> list[Tensor]:
+    def unpack(self, grad: Tensor, rest: Tensor | None, hidden_size: int, input_size: int) -> list[Tensor]:
         """See Cell."""
         size, joint = hidden_size, hidden_size + input_size
         grad[:, 2 * size : 3 * size] *= 2

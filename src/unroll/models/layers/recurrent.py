@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unroll.models.layers.cell import Cell
 from unroll.models.layers.dropout import draw_mask, draw_masks, runs_eagerly
-from unroll.models.layers.scan import Scan
+from unroll.models.layers.scan import scan
 
 LARGE = 600_000  # W * B * D
 
@@ -38,7 +38,7 @@ class Recurrent(nn.RNNBase):
             NotImplementedError: for replicas, of what only torch's own way knows.
             ValueError: where input, states and weights are of different numbers of replicas.
         """
-        direct = len(self.weight_ih_l0.shape) == 3  # K stands before
+        direct = self._direct()
         unknown = self._unknown(input, hx, direct)
         replicated = direct or self._replicated(input, hx)
         if unknown is None and (replicated or self._gains(input)):
@@ -46,6 +46,29 @@ class Recurrent(nn.RNNBase):
         if replicated:
             raise NotImplementedError(f"{type(self).__name__} cannot be replicated with {unknown}")
         return super().forward(input, hx)
+
+    def last(self, input: Any, hx: Any = None) -> Tensor:
+        """The last feature alone: `forward`'s features[:, -1], quicker, for its gradient is not one of all features.
+
+        Args:
+            input: as of `forward`; of packed sequences each has its own last.
+            hx: as of `forward`.
+
+        Returns:
+            (B, D), or (D,) of an input without B, or (K, B, D) of replicas.
+        """
+        features, states = self(input, hx)
+        state: Tensor = states[0] if isinstance(states, tuple) else states
+        if self.bidirectional:  # whose second half has its final state at the first row
+            last: Tensor = features.select(-3 if features.dim() == 3 and not self.batch_first else -2, -1)
+            return last
+        batched = state.dim() - self._direct() == 3
+        return state.squeeze(-3) if batched and self.num_layers == 1 else state.select(-3 if batched else -2, -1)
+
+    def _direct(self) -> bool:
+        """Whether the parameters are those of K replicas."""
+        weight = self.weight_ih_l0
+        return isinstance(weight, Tensor) and weight.dim() == 3
 
     def _gains(self, input: Tensor) -> bool:
         """Whether the second way is the quicker one for a single replica, as measured with torch 2.13 on one thread.
@@ -112,9 +135,13 @@ class Recurrent(nn.RNNBase):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
             tensors = features, hidden, memory, *(getattr(self, f"{name}_l{layer}") for name in names)
             keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-            features, *end = Scan.apply(cell, direct, keep, *tensors)[:3]
+            features, *end = scan(cell, direct, keep, *tensors)[:3]
             ends.append(end)
-        found = [torch.stack(state, -3) for state in zip(*ends, strict=True) if state[0] is not None]
+        found = [
+            torch.stack(state, -3) if layer else state[0].unsqueeze(-3)
+            for state in zip(*ends, strict=True)
+            if state[0] is not None
+        ]
         features = features if self.batch_first else features.transpose(-3, -2)
         if not batched:
             features = features.squeeze(-3 if self.batch_first else -2)

@@ -19,8 +19,8 @@ class RNNCell:
         nonlinearity: tanh | relu.
     """
 
-    gates = 1
-    hidden_gates = input_gates = slice(0, 1)
+    gates = hidden_gates = 1
+    has_memory = False
 
     def __init__(self, nonlinearity: str) -> None:
         self.tanh = nonlinearity == "tanh"
@@ -36,7 +36,7 @@ class RNNCell:
         if self.tanh:
             packed *= 2
 
-    def unpack(self, grad: Tensor, hidden_size: int, input_size: int) -> list[Tensor]:
+    def unpack(self, grad: Tensor, rest: Tensor | None, hidden_size: int, input_size: int) -> list[Tensor]:
         """See Cell."""
         size, joint = hidden_size, hidden_size + input_size
         if self.tanh:
