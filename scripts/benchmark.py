@@ -1,8 +1,13 @@
-"""Measure what the README says of speed and memory, by running `python train.py` as a user does.
+"""Measure what the README says of speed and memory.
 
 python scripts/benchmark.py start                      seconds of --help, of a config error, of the default training
 python scripts/benchmark.py memory --rows 10000000     peak memory of training on a long CSV file
 python scripts/benchmark.py sweep                      jobs a minute of hydra/launcher=joblib and of the basic launcher
+python scripts/benchmark.py fits                       whole fits beside a plain loop, Lightning, darts, neuralforecast
+
+`fits` needs `pip install -c constraints.txt -e '.[benchmark]'` for the last two, which are left out where they are not
+installed; --python-darts and --python-neuralforecast take interpreters of environments of their own. What is measured
+is said in scripts/fits/works.py and, contender by contender, in scripts/fits/contenders.
 """
 
 import argparse
@@ -17,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fits import command as fits
 from unroll.progress import cores
 
 ROOT = Path(__file__).parent.parent
@@ -130,9 +136,12 @@ def main() -> None:
     sweeping = commands.add_parser("sweep", help="jobs a minute of the basic launcher and of joblib")
     sweeping.add_argument("--jobs", type=int, default=96)
     sweeping.add_argument("--alternations", type=int, default=3)
+    fits.add_arguments(commands.add_parser("fits", help="whole fits, beside others"))
     arguments = parser.parse_args()
     if arguments.command == "start":
         start(arguments.runs)
+    elif arguments.command == "fits":
+        fits.run(arguments)
     elif arguments.command == "sweep":
         sweep(arguments.jobs, arguments.alternations)
     else:

@@ -1,0 +1,1 @@
+"""The benchmark of whole fits: what is measured (works), by whom (contenders), how (measure), and what it says."""
