@@ -523,7 +523,12 @@ def test_whichever_way_is_the_quicker_one_the_results_and_masks_agree(kind, size
     [
         ("GRU", (80, 500, 20), True, True),
         ("GRU", (9, 32, 32), False, False),
+        ("GRU", (9, 32, 32), True, True),
+        ("GRU", (3, 32, 32), True, False),
         ("GRU", (4, 64, 128), True, False),
+        ("RNN", (9, 32, 32), True, False),
+        ("RNN", (24, 32, 32), True, True),
+        ("RNN", (9, 500, 32), False, True),
         ("LSTM", (80, 500, 20), True, True),
         ("LSTM", (9, 32, 32), True, not torch.backends.mkldnn.is_available()),
     ],

@@ -39,6 +39,7 @@ def scan_gradient(
     seen = size * cell.hidden_gates
     of_hidden = weight[:, :seen, :size].mT.contiguous()
     of_features = None if grads[0] is None else grads[0].permute(2, 0, 3, 1)  # (W, K, D, B)
+    of_input = weight[:, :, size : size + features].mT
     of_past = joint.new_empty(steps, replicas, features, batch) if needs[0] else None
     total = rest = None  # (K, S, rows that see h), MKL is faster this way round, and (K, F + 1, the others)
     if needs[2]:
@@ -66,7 +67,6 @@ def scan_gradient(
         if rest is not None:
             _add_products(rest, joint[begin:end, :, size:], out[:, :, seen:])
         if of_past is not None:
-            of_input = weight[:, :, size : size + features].mT.contiguous()
             for gate, target in zip(out.unbind(), of_past[begin:end].unbind(), strict=True):
                 torch.bmm(of_input, gate, out=target)
     return [
