@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from fits.measure import run_work, started
 from fits.summary import Fit, Spread, met, rows, verdict, waited
 from fits.works import CURVES, WORKS, Sizes, Work, curve_sizes, quick
 
@@ -90,6 +93,19 @@ def test_the_sines_are_those_of_the_experiments():
             assert (cfg.data.points, cfg.data.window_size, cfg.data.batch_size) == (sizes.points, 80, sizes.batch_size)
             assert (cfg.model.hidden_size, list(cfg.model.head_sizes)) == (sizes.hidden_size, [])
             assert round(cfg.data.test * (sizes.windows + sizes.test)) == sizes.test
+
+
+def test_a_contender_that_cannot_fit_is_left_out_and_the_others_go_on(tmp_path):
+    said: list[str] = []
+    with started({"loop": Path(sys.executable), "darts": tmp_path / "python"}) as (workers, left_out):
+        assert left_out["darts"].startswith("failed: ")
+        assert [*workers] == ["loop"]
+        wrong = run_work(Work("wrong", "wrong", replace(quick(SIZES), cell="NONE")), workers, 1, said.append)
+        right = run_work(Work("right", "right", quick(SIZES)), workers, 2, said.append)
+    assert "NONE" in wrong.failures["loop"]
+    assert wrong.fits == {}
+    assert [fit.steps for fit in right.fits["loop"]] == [4, 4]
+    assert said[0].startswith("  plain loop failed: ")
 
 
 def test_the_command_line_measures_and_writes_everything(tmp_path):
