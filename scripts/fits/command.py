@@ -18,7 +18,7 @@ from unroll.progress import many
 from unroll.runs.directory import replace_file, write_json
 
 GROUPS = (*dict.fromkeys(work.group for work in WORKS), "curves")
-WIDTH = 130  # where the output is no terminal
+WIDTH = 140  # where the output is no terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
