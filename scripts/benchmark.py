@@ -78,7 +78,7 @@ def start(runs: int) -> None:
             )
 
 
-def memory(rows: int, steps: int) -> None:
+def memory(rows: int, steps: int, replicas: int) -> None:
     """Print peak memory and seconds of training a few steps on a CSV with dates and `rows` rows."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.csv"
@@ -88,6 +88,7 @@ def memory(rows: int, steps: int) -> None:
             [
                 *("data=csv", f"data.path={path}", "data.date=date", "data.target=value", "data.batch_size=256"),
                 *("trainer.max_epochs=1", f"trainer.limit_train_batches={steps}", f"output_dir={folder}"),
+                f"replicas={replicas}",
             ]
         )
         print(done.output.strip())
@@ -133,6 +134,7 @@ def main() -> None:
     long = commands.add_parser("memory", help="peak memory of training on a long CSV file")
     long.add_argument("--rows", type=int, default=10_000_000)
     long.add_argument("--steps", type=int, default=20)
+    long.add_argument("--replicas", type=int, default=1)
     sweeping = commands.add_parser("sweep", help="jobs a minute of the basic launcher and of joblib")
     sweeping.add_argument("--jobs", type=int, default=96)
     sweeping.add_argument("--alternations", type=int, default=3)
@@ -145,7 +147,7 @@ def main() -> None:
     elif arguments.command == "sweep":
         sweep(arguments.jobs, arguments.alternations)
     else:
-        memory(arguments.rows, arguments.steps)
+        memory(arguments.rows, arguments.steps, arguments.replicas)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 python scripts/forecast.py outputs/RUN --steps 30
 python scripts/forecast.py outputs/RUN --steps 30 --levels 80 95 --output forecast.csv
 python scripts/forecast.py outputs/RUN --data-path newer.csv --output forecast.json
+python scripts/forecast.py outputs/RUN --replica 2           of a run with replicas, only the one that is counted so
 
 Up to the run's horizon the forecast is direct; beyond it, it reads the forecasts before it. Without --output the table
 goes to standard output, everything else to standard error. The figure lies beside the output, or in RUN/figures.
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="how many (default: the run's horizon)")
     parser.add_argument("--data-path", type=Path, metavar="FILE", help="a newer file with the same columns")
     parser.add_argument("--levels", type=float, nargs="+", default=[], metavar="PERCENT", help="prediction intervals")
+    parser.add_argument("--replica", type=int, metavar="K", help="only this replica, from 0 (default: the ensemble)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a .csv or .json file (default: standard output)")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="where to draw it, a .png file")
     arguments = parser.parse_args()
@@ -58,6 +60,8 @@ def forecast(arguments: argparse.Namespace) -> None:
     from unroll.runs.directory import replace_file, write_text
 
     loaded = load_run(arguments.run, arguments.data_path)
+    if arguments.replica is not None:
+        loaded = loaded.single(arguments.replica)
     steps, levels = arguments.steps or loaded.datamodule.horizon, sorted(set(arguments.levels))
     found = loaded.intervals(steps, levels) if levels else None
     table = loaded.forecast(steps, levels, found)
@@ -75,9 +79,9 @@ def forecast(arguments: argparse.Namespace) -> None:
         sys.stdout.flush()
     if not (arguments.figure or output) and (loaded.run.figures.is_symlink() or not loaded.run.figures.is_dir()):
         raise RunError(f"{loaded.run.figures} is no folder of this run: give --figure FILE.png")
-    picture = arguments.figure or (output.with_suffix(".png") if output else loaded.run.figures / "future.png")
-    label = str(loaded.metrics["model"])
-    figure = draw_future(loaded.datamodule, table, levels, label=label, subtitle=essentials(loaded.config))
+    one = "" if loaded.number is None else f"_replica{loaded.number}"
+    picture = arguments.figure or (output.with_suffix(".png") if output else loaded.run.figures / f"future{one}.png")
+    figure = draw_future(loaded.datamodule, table, levels, label=loaded.label, subtitle=essentials(loaded.config))
     replace_file(picture, functools.partial(figure.savefig, dpi=DPI))
     for line in [
         *([] if found is None else found.lines(steps)),

@@ -77,7 +77,13 @@ def show(arguments: argparse.Namespace, console: Console) -> None:
 def print_runs(runs: list[ListedRun], console: Console) -> None:
     """Print the table, as many of its columns as there is room for, and the reasons of failures."""
     name = Column("run", [printable(run.name) for run in runs], NARROW, "left")
-    model, data = (_names(heading, [getattr(run, heading) for run in runs]) for heading in ("model", "data"))
+    model, data = (
+        _names(heading, names)
+        for heading, names in (
+            ("model", [_model(run) for run in runs]),
+            ("data", [run.data for run in runs]),
+        )
+    )
     columns = [
         *(name, model, data, Column("status", [run.status for run in runs], justify="left")),
         Column("val RMSE", [_score(run, "rmse", number, validation=True) for run in runs]),
@@ -88,7 +94,7 @@ def print_runs(runs: list[ListedRun], console: Console) -> None:
     ]
     extras = [
         Column("epochs", [_epochs(run) for run in runs]),
-        Column("seed", ["" if run.seed is None else str(run.seed) for run in runs]),
+        Column("seed", [_seeds(run) for run in runs]),
         Column("seconds", ["" if run.seconds is None else f"{run.seconds:.1f}" for run in runs]),
         *([Column("unit", [printable(run.unit or "") for run in runs], justify="left")] if _has_units(runs) else []),
     ]
@@ -140,6 +146,8 @@ def _notes(runs: list[ListedRun], missing: list[str]) -> list[str]:
     lines = []
     if any(run.scores for run in runs):
         lines += ["", "scores of the best epoch: choose by validation, report the test; skill is on the test too"]
+    if any((run.replicas or 1) > 1 for run in runs):
+        lines.append("x16: 16 seeds in one run; its scores are their means")
     if any(run.segment == "train" for run in runs):
         lines.append("* no test segment: RMSE, R2 and skill are of the train segment, all seen in training")
     if any(run.fast_dev_run for run in runs):
@@ -161,6 +169,17 @@ def _score(run: ListedRun, metric: str, write: Callable[[float], str], *, valida
     if value is None:
         return "n/a" if run.scores else ""
     return write(value)
+
+
+def _model(run: ListedRun) -> str | None:
+    """GRU, or GRU x16 where a run has so many replicas."""
+    return f"{run.model} x{run.replicas}" if run.model and run.replicas and run.replicas > 1 else run.model
+
+
+def _seeds(run: ListedRun) -> str:
+    if run.seed is None or not run.replicas:
+        return ""
+    return str(run.seed) if run.replicas == 1 else f"{run.seed}-{run.seed + run.replicas - 1}"
 
 
 def _marks(run: ListedRun) -> str:

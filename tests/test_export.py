@@ -42,7 +42,7 @@ def untrained(tmp_path):
         forecaster = build_forecaster(cfg, datamodule).eval()
         if backbone is not None:
             forecaster.network.backbone = backbone
-        weights = {"best": {name: value.clone() for name, value in forecaster.state_dict().items()}}
+        weights = {"best": [{name: value.clone() for name, value in forecaster.state_dict().items()}]}
         run = RunDirectory(tmp_path / "run")
         data = {"trained": datamodule, "datamodule": datamodule, "reference": fit_reference(datamodule)}
         return LoadedRun(run=run, config=cfg, metrics={}, forecaster=forecaster, weights=weights, **data)
@@ -111,9 +111,24 @@ def test_a_large_level_eats_no_small_change(untrained):
     network, transform = loaded.forecaster.network, loaded.datamodule.transform
     raised = dataclasses.replace(transform, offset=transform.offset + 1e9)
     past = loaded.datamodule.series.values[:24][None]
-    made = RawForecaster(network, transform)(torch.from_numpy(past))
-    found = RawForecaster(network, raised)(torch.from_numpy(past + 1e9))
+    made = RawForecaster([network], transform)(torch.from_numpy(past))
+    found = RawForecaster([network], raised)(torch.from_numpy(past + 1e9))
     torch.testing.assert_close(found - 1e9, made, rtol=0, atol=1e-6)  # float32 steps by 64 there
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ensemble_is_the_mean_of_its_networks(untrained, kind):
+    loaded = untrained("data.horizon=2", "model.hidden_size=4")
+    (first,) = loaded.weights["best"]
+    second = {name: value + 0.1 for name, value in first.items()}
+    values, origins = loaded.datamodule.series.values, loaded.datamodule.origins("test")[:3]
+    past = np.stack([values[origin - loaded.datamodule.window_size : origin] for origin in origins])
+    made = []
+    for states in ([first], [second], [first, second]):
+        chosen = dataclasses.replace(loaded, weights={"best": states})
+        made.append(FORMATS[kind].open(export_run(chosen, kind).path)([past]))
+    assert np.abs(made[0] - made[1]).max() > 1e-3
+    np.testing.assert_allclose(made[2], (made[0] + made[1]) / 2, rtol=1e-6)
 
 
 def test_weights_of_another_epoch_are_not_exported(untrained):

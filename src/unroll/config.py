@@ -18,7 +18,17 @@ from unroll.targets import check_target
 
 TOP_KEYS = (
     *("data", "model", "optimizer", "scheduler", "trainer", "early_stopping"),
-    *("seed", "threads", "checkpoint_seconds", "output_dir", "resume", "evaluate_train", "free_run", "sweep"),
+    *(
+        "seed",
+        "replicas",
+        "threads",
+        "checkpoint_seconds",
+        "output_dir",
+        "resume",
+        "evaluate_train",
+        "free_run",
+        "sweep",
+    ),
 )
 SECTION_KEYS = {
     "sweep": ("name", "trial"),
@@ -93,6 +103,7 @@ def check_config(cfg: DictConfig, *, new: bool = True) -> None:
         _check_use(cfg)
         _check_places(cfg)
     _check_combinations(cfg)
+    _check_replicas(cfg)
 
 
 def _check_sections(cfg: DictConfig) -> None:
@@ -149,6 +160,26 @@ def _check_combinations(cfg: DictConfig) -> None:
             f"scheduler.monitor={monitor} needs a validation segment: set data.validation, "
             "or scheduler.monitor=train/loss"
         )
+
+
+def _check_replicas(cfg: DictConfig) -> None:
+    """What cannot be trained together."""
+    count = cfg.get("replicas", 1)
+    if count == 1:
+        return
+    alone = f"or train one run a seed (-m seed={cfg.seed},{cfg.seed + 1},...)"
+    raw = OmegaConf.to_container(cfg.data, resolve=False)
+    following = [str(key) for key, value in raw.items() if "{seed}" in repr(value)] if isinstance(raw, dict) else []
+    for key in following:
+        raise ConfigError(
+            f"replicas={count}: data.{key} follows the seed, and replicas share one series: set "
+            f"data.{key}={cfg.data[key]}, {alone}"
+        )
+    precision = cfg.trainer.get("precision")
+    if precision is not None and str(precision) not in ("32", "32-true", "64", "64-true"):
+        raise ConfigError(f"replicas={count}: trainer.precision={precision} is not for replicas: use 32-true, {alone}")
+    if cfg.seed + count > 2**32:
+        raise ConfigError(f"seed={cfg.seed}, replicas={count}: the last seed must be at most {2**32 - 1}: lower seed")
 
 
 def _check_use(cfg: DictConfig) -> None:

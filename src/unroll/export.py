@@ -10,6 +10,9 @@ that are known ahead takes a second input, `future` (B, H, C). Both files say wh
 extra file `unroll.json` of the first (`torch.export.load(..., extra_files={"unroll.json": ""})`), the entry `unroll` of
 the other's metadata. Neither holds values of the series, or paths of this machine.
 
+Of a run with replicas a file holds all the networks, and gives the mean of their forecasts: 16 GRUs of 32 units make a
+file of 0.6 MB, and take 4 s more than one to write (12 s as ONNX).
+
 Whom a reader must trust: `torch.export.load` unpickles (torch 2.13 reads parts of the archive with
 `weights_only=False`, and falls back to that for others), so a .pt2 from a stranger can run any program. Load only files
 that you or somebody you trust wrote. An ONNX file holds numbers and a list of operators: nothing in it is unpickled.
@@ -37,6 +40,7 @@ from torch.export import Dim, ExportedProgram
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.transforms import Affine
+from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.evaluate import forecast
 from unroll.load import LoadedRun
@@ -53,10 +57,10 @@ Program = Callable[[Sequence[FloatArray]], FloatArray]
 
 
 class RawForecaster(nn.Module):
-    """A network with its transform around it, both ways.
+    """Networks with their transform around them, both ways.
 
     Args:
-        network: a copy of it is kept, without dropout and without gradients.
+        networks: of the replicas, one for a run without; copies are kept, without dropout and without gradients.
         transform: of the series' columns.
         future_columns: columns that are known ahead; C of them.
     """
@@ -66,17 +70,19 @@ class RawForecaster(nn.Module):
     future_offset: Tensor
     future_scale: Tensor
 
-    def __init__(self, network: Network, transform: Affine, future_columns: Sequence[int] = ()) -> None:
+    def __init__(self, networks: Sequence[Network], transform: Affine, future_columns: Sequence[int] = ()) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
-        self.dtype = next(network.parameters()).dtype
+        copies = [copy.deepcopy(network).cpu().eval().requires_grad_(False) for network in networks]
+        self.networks = nn.ModuleList(copies)
+        self.shape = networks[0].shape
+        self.dtype = next(networks[0].parameters()).dtype
         columns = list(future_columns)
         for name, values in (("offset", transform.offset), ("scale", transform.scale)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
             self.register_buffer(f"future_{name}", torch.tensor(values[columns], dtype=torch.float64))
 
     def forward(self, past: Tensor, future: Tensor | None = None) -> Tensor:
-        """Forecast; float64 in the series' units on both sides, so that a large level eats no small change.
+        """The networks' mean forecast, float64 in the series' units on both sides: a large level eats no small change.
 
         Args:
             past: (B, W, F).
@@ -87,11 +93,12 @@ class RawForecaster(nn.Module):
         """
         scaled = ((past - self.offset) / self.scale).to(self.dtype)  # (B, W, F)
         if future is None:
-            ahead = scaled.new_zeros(scaled.shape[0], self.network.shape.horizon, 0)
+            ahead = scaled.new_zeros(scaled.shape[0], self.shape.horizon, 0)
         else:
             ahead = ((future - self.future_offset) / self.future_scale).to(self.dtype)  # (B, H, C)
-        made: Tensor = self.network(scaled, ahead)  # (B, H)
-        return made.to(torch.float64) * self.scale[0] + self.offset[0]
+        made = [network(scaled, ahead).to(torch.float64) for network in self.networks]  # K times (B, H)
+        mean = made[0] if len(made) == 1 else torch.stack(made).mean(0)
+        return mean * self.scale[0] + self.offset[0]
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class Format:
 
 
 def export_run(loaded: LoadedRun, kind: str = "torch-export", path: Path | None = None) -> Export:
-    """Write a run's best epoch as one file, which replaces another of its name.
+    """Write a run's best epoch (of all replicas, where there are several) as one file, which replaces another.
 
     It gets its name only after it was loaded again and found to forecast as the run itself does.
 
@@ -148,11 +155,14 @@ def export_run(loaded: LoadedRun, kind: str = "torch-export", path: Path | None 
         ConfigError: where packages are missing, or the file's name has another suffix.
         RunError: where the network cannot be exported, the file not be written, or where it forecasts otherwise.
     """
-    path = check_output(kind, path or loaded.run.path / "export" / f"model{FORMATS[kind].suffix}")
+    one = "" if loaded.number is None else f"_replica{loaded.number}"
+    path = check_output(kind, path or loaded.run.path / "export" / f"model{one}{FORMATS[kind].suffix}")
     form, network = FORMATS[kind], loaded.forecaster.network
-    loaded.forecaster.load_state_dict(loaded.weights["best"])  # an evaluation may have left those of the last epoch
-    series = loaded.trained.series
-    raw = RawForecaster(network, loaded.trained.transform, _future_columns(loaded.trained))
+    series, networks = loaded.trained.series, []
+    for state in loaded.weights["best"]:
+        loaded.forecaster.load_state_dict(state)
+        networks.append(copy.deepcopy(network))
+    raw = RawForecaster(networks, loaded.trained.transform, _future_columns(loaded.trained))
     about = {
         "run": loaded.run.path.name,
         "series": series.name,
@@ -163,6 +173,7 @@ def export_run(loaded: LoadedRun, kind: str = "torch-export", path: Path | None 
         "future": list(series.known_ahead),
         "window_size": network.shape.window_size,
         "horizon": network.shape.horizon,
+        "networks": len(networks),
     }
     with _calm():
         try:
@@ -209,13 +220,13 @@ def check_output(kind: str, path: Path | None) -> Path:
 
 def trace(raw: RawForecaster) -> ExportedProgram:
     """The network as torch.export sees it, for any number of windows at once."""
-    shape = raw.network.shape
+    shape = raw.shape
     # Zeros, because the file keeps them; two windows, because torch takes a size of 1 for one that is always 1.
     inputs = [torch.zeros(2, shape.window_size, shape.features, dtype=torch.float64)]
     if shape.future_features:
         inputs.append(torch.zeros(2, shape.horizon, shape.future_features, dtype=torch.float64))
     batch = Dim("batch")
-    sizes = {name: {0: batch} for name in _inputs(raw.network)}
+    sizes = {name: {0: batch} for name in _inputs(shape)}
     program = torch.export.export(raw, tuple(inputs), dynamic_shapes=sizes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # the files and lines of this machine
@@ -232,7 +243,11 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
     segment = "test" if len(datamodule.origins("test")) else "train"
     loader = datamodule.loader(segment)
     origins, transform, target = datamodule.origins(segment), datamodule.transform, datamodule.series.target
-    expected = transform.invert_target(forecast(loaded.forecaster.cpu(), loader).numpy().astype(np.float64))
+    each = []
+    for state in loaded.weights["best"]:
+        loaded.forecaster.load_state_dict(state)
+        each.append(forecast(loaded.forecaster.cpu(), loader).numpy().astype(np.float64))
+    expected = transform.invert_target(np.mean(each, axis=0))
     sizes = (*BATCH_SIZES, min(len(origins), loader.batch_size))
     difference = 0.0
     for size in sizes:
@@ -252,7 +267,7 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
             f"explain {allowed:.3g}"
         )
     relative = difference / spread if spread else math.inf
-    inputs = _inputs(loaded.forecaster.network)
+    inputs = _inputs(loaded.forecaster.network.shape)
     return Export(path, inputs, segment, len(origins), tuple(dict.fromkeys(sizes)), difference, relative)
 
 
@@ -280,9 +295,8 @@ def _largest(values: FloatArray) -> float:
     return largest if math.isfinite(largest) else math.inf
 
 
-def _inputs(network: Network) -> dict[str, tuple[str | int, ...]]:
+def _inputs(shape: WindowShape) -> dict[str, tuple[str | int, ...]]:
     """The names and shapes of what a file takes."""
-    shape = network.shape
     inputs: dict[str, tuple[str | int, ...]] = {"past": ("B", shape.window_size, shape.features)}
     if shape.future_features:
         inputs["future"] = ("B", shape.horizon, shape.future_features)

@@ -9,7 +9,7 @@ run.forecast(30)
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_from, intervals
-from unroll.evaluation.evaluate import Reference, fit_reference
+from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
+from unroll.evaluation.replicas import metrics_of_replica
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import load_checkpoint
 from unroll.runs.directory import RunDirectory
+from unroll.runs.replicas import check_replicas
 from unroll.runs.reuse import read_result
 from unroll.targets import build
 from unroll.train import build_forecaster
@@ -43,11 +45,12 @@ class LoadedRun:
         run: its directory.
         config: resolved.
         metrics: what metrics.json says.
-        forecaster: with the weights of the best epoch, on the CPU, in evaluation mode.
+        forecaster: with the weights of the best epoch, of the first replica, on the CPU, in evaluation mode.
         trained: the series it was trained on, after setup.
         datamodule: the same, or another series with the run's own transform.
-        weights: state dicts by name: best, and last where it is another epoch and still there.
+        weights: one state dict a replica, by name: best, and last where it is another epoch and still there.
         reference: the baselines, fitted on the series it was trained on.
+        number: of the replica, where this is one of a run (`single`).
     """
 
     run: RunDirectory
@@ -56,29 +59,74 @@ class LoadedRun:
     forecaster: Forecaster
     trained: WindowDataModule
     datamodule: WindowDataModule
-    weights: dict[str, dict[str, Tensor]]
+    weights: Weights
     reference: Reference
+    number: int | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many there are; 1 for a run without."""
+        return len(self.weights["best"])
+
+    @property
+    def label(self) -> str:
+        """What its forecast is called: the model, the ensemble or a replica."""
+        model = str(self.metrics["model"])
+        if self.replicas > 1:
+            return f"{model}, ensemble of {self.replicas}"
+        return model if self.number is None else f"{model}, seed {self.config.seed}"
+
+    def single(self, replica: int) -> "LoadedRun":
+        """One replica, as the run that its seed alone would have been.
+
+        Args:
+            replica: counted from 0; the seed is that of the run and this.
+
+        Raises:
+            ConfigError: where there is no such replica.
+        """
+        if self.replicas == 1:
+            raise ConfigError(f"replica {replica}: {self.run.path} has no replicas: leave it out")
+        if isinstance(replica, bool) or not isinstance(replica, int) or not 0 <= replica < self.replicas:
+            first, last = self.config.seed, self.config.seed + self.replicas - 1
+            raise ConfigError(
+                f"replica {replica}: {self.run.path} has the replicas 0 to {self.replicas - 1}, seeds {first} to {last}"
+            )
+        weights = {name: [states[replica]] for name, states in self.weights.items()}
+        metrics = metrics_of_replica(self.metrics, replica)
+        if metrics["epochs"]["best"] == metrics["epochs"]["trained"]:
+            weights.pop("last", None)
+        config = _of_one(self.config, self.config.seed + replica)
+        return replace(self, config=config, metrics=metrics, weights=weights, number=replica)
 
     def intervals(self, steps: int, levels: Sequence[float]) -> Intervals:
-        """Prediction intervals of the best weights, from the validation segment of the series trained on."""
-        self.forecaster.load_state_dict(self.weights["best"])
-        return intervals(self.forecaster, self.trained, steps, levels)
+        """Prediction intervals of the best weights (of the ensemble, where there are replicas), from the validation
+        segment of the series trained on.
+        """
+        return intervals(self.forecaster, self.weights["best"], self.trained, steps, levels)
 
-    def forecast(self, steps: int, levels: Sequence[float] = (), found: Intervals | None = None) -> pd.DataFrame:
+    def forecast(
+        self, steps: int, levels: Sequence[float] = (), found: Intervals | None = None, replica: int | None = None
+    ) -> pd.DataFrame:
         """Forecast past the end of the series, in its units.
+
+        With replicas, each reads its own forecasts, and their mean is the forecast.
 
         Args:
             steps: directly up to the horizon; beyond it, the forecasts before are read.
             levels: of prediction intervals, in percent.
             found: from `intervals`, where it was asked before.
+            replica: only this one, counted from 0; None: all.
 
         Returns:
-            one row a step by its label (dates go on in their rhythm): step, forecast, and low_80, high_80 and so on.
+            one row a step by its label (dates go on in their rhythm): step, forecast, with replicas lowest and highest
+            of them, and low_80, high_80 and so on.
 
         Raises:
             DataError: where columns beside the target would have to be known, and see `intervals`.
         """
-        self.forecaster.load_state_dict(self.weights["best"])
+        if replica is not None:
+            return self.single(replica).forecast(steps, levels, found)
         series = self.datamodule.series
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ConfigError(f"steps={steps}: give a whole number of at least 1")
@@ -87,8 +135,12 @@ class LoadedRun:
                 f"series {series.title} has {len(series.values)} rows, and a forecast reads data.window_size = "
                 f"{self.datamodule.window_size}"
             )
-        made = forecast_from(self.forecaster, self.datamodule, np.array([len(series.values)]), steps)[0]
+        end, states = np.array([len(series.values)]), self.weights["best"]
+        each = forecast_from(self.forecaster, states, self.datamodule, end, steps)[:, 0]  # (K, steps)
+        made = each.mean(axis=0)
         columns: dict[str, Any] = {"step": np.arange(1, steps + 1), "forecast": made}
+        if len(each) > 1:
+            columns |= {"lowest": each.min(axis=0), "highest": each.max(axis=0)}
         found = found or (self.intervals(steps, levels) if levels else None)
         for level, half in found.half.items() if found else ():
             columns |= {f"low_{level:g}": made - half, f"high_{level:g}": made + half}
@@ -118,6 +170,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     cfg = OmegaConf.create(run.read_config())
     check_config(cfg, new=False)
     metrics = read_result(run)
+    check_replicas(run.metrics, metrics, cfg.seed, cfg.get("replicas", 1))
     checkpoint = load_checkpoint(run.best_checkpoint)
     torch.set_num_threads(cfg.threads)
     if checkpoint["unroll"].get("model") != plain(cfg.model):
@@ -127,22 +180,54 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     datamodule.setup()
     _check_transform(run, checkpoint, datamodule)
     reference = fit_reference(datamodule)
-    forecaster = build_forecaster(cfg, datamodule)
-    weights = {"best": checkpoint["state_dict"]}
-    if metrics["epochs"]["best"] != metrics["epochs"]["trained"] and run.last_checkpoint.exists():
-        weights["last"] = load_checkpoint(run.last_checkpoint)["state_dict"]
-    _match_precision(forecaster, weights["best"])
-    for name, state_dict in weights.items():
+    forecaster = build_forecaster(_of_one(cfg, cfg.seed), datamodule)
+    weights = _weights(run, checkpoint, metrics, cfg.get("replicas", 1))
+    _match_precision(forecaster, weights["best"][0])
+    for name, states in weights.items():
         try:
-            forecaster.load_state_dict(state_dict)
+            for state in states:
+                forecaster.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{run.path}: {name}.ckpt does not fit the network of config.yaml: was one replaced?"
             ) from error
-    forecaster.load_state_dict(weights["best"])
+    forecaster.load_state_dict(weights["best"][0])
     forecaster.eval()
     used = datamodule if data_path is None else _other_data(cfg, datamodule, str(data_path))
     return LoadedRun(run, cfg, metrics, forecaster, datamodule, used, weights, reference)
+
+
+def _of_one(cfg: DictConfig, seed: int) -> DictConfig:
+    """The config of one replica."""
+    changed: DictConfig = cfg.copy()
+    changed.seed = seed
+    if "replicas" in changed:
+        changed.replicas = 1
+    return changed
+
+
+def _weights(run: RunDirectory, checkpoint: dict[str, Any], metrics: dict[str, Any], replicas: int) -> Weights:
+    """Of the best epochs, and of the last ones where these are others for any replica and still there.
+
+    Raises:
+        RunError: where a checkpoint holds another number of replicas.
+    """
+    epochs = metrics["epochs"]
+    others = any(row["best"] != row["trained"] for row in epochs.get("replicas", [epochs]))
+    last = load_checkpoint(run.last_checkpoint) if others and run.last_checkpoint.exists() else None
+    if replicas == 1:
+        found = {"best": checkpoint["state_dict"]} | ({"last": last["state_dict"]} if last else {})
+        return {name: [state] for name, state in found.items()}
+    found = {"best": checkpoint["state_dict"]} | ({"last": last.get("last")} if last else {})
+    return {name: _unstacked(run, name, state, replicas) for name, state in found.items()}
+
+
+def _unstacked(run: RunDirectory, name: str, stacked: Any, replicas: int) -> list[State]:
+    """K state dicts of one whose tensors are (K, ...)."""
+    tensors = list(stacked.values()) if isinstance(stacked, dict) else [None]
+    if not all(isinstance(value, Tensor) and value.shape[:1] == (replicas,) for value in tensors):
+        raise RunError(f"{run.path}: {name}.ckpt does not hold the weights of {replicas} replicas: was one replaced?")
+    return [{key: value[number] for key, value in stacked.items()} for number in range(replicas)]
 
 
 def _datamodule(cfg: DictConfig, **changes: Any) -> WindowDataModule:

@@ -28,14 +28,16 @@ from unroll.evaluation.figures import (
 )
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.metrics import METRICS
+from unroll.evaluation.replicas import ENSEMBLE
 from unroll.evaluation.report import print_table, show
 from unroll.evaluation.style import DPI
 from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
 from unroll.runs.directory import RunDirectory, main_segment, replace_file
+from unroll.tracks import mean_of
 
-SWEPT = ("seed", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
+SWEPT = ("seed", "replicas", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")
 HPARAMS_SUFFIX = ".hparams"
 DESCRIBED = ("_target_", "path", "date", "date_format", "separator", "decimal", "encoding", "unit", "fast_dev_run")
 
@@ -51,53 +53,80 @@ def essentials(cfg: DictConfig) -> str:
     head = f", head {'-'.join(map(str, model.head_sizes))}" if model.head_sizes else ""
     layout = "" if model.input_layout == "sequence" else f", layout {model.input_layout}"
     layers = f", layers {model.num_layers}" if "num_layers" in model else ""  # a backbone need not have any
+    seeds = _seeds(cfg.seed, cfg.get("replicas", 1))
     return (
         f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}{layers}, "
-        f"dropout {model.dropout:g}{head}{layout}, transform {data.transform}, seed {cfg.seed}"
+        f"dropout {model.dropout:g}{head}{layout}, transform {data.transform}, {seeds}"
     )
 
 
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all weights: equal for two runs only where every bit of them is."""
+def _seeds(first: int, replicas: int) -> str:
+    return f"seeds {first} to {first + replicas - 1}" if replicas > 1 else f"seed {first}"
+
+
+def digest(*weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all weights, replica by replica: equal for two runs only where every bit of them is."""
     found = hashlib.sha256()
-    for name in sorted(weights):
-        found.update(name.encode())
-        found.update(weights[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    for state in weights:
+        for name in sorted(state):
+            found.update(name.encode())
+            found.update(state[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
 def summary(
     cfg: DictConfig, datamodule: WindowDataModule, forecaster: Forecaster, recorder: Recorder
 ) -> dict[str, Any]:
-    """What metrics.json says of a run beside its scores: data, model, epochs, losses, sizes."""
-    series, history = datamodule.series, recorder.history
-    best = recorder.evaluated_epoch
+    """What metrics.json says of a run beside its scores: data, model, epochs, losses (means over replicas), sizes.
+
+    Args:
+        cfg: of the run.
+        datamodule: after setup.
+        forecaster: of a single replica.
+        recorder: after the fit.
+    """
+    series, tracks = datamodule.series, recorder.tracks
+    first = tracks[0]
+    at_best = [track.history[track.evaluated_epoch - 1] for track in tracks]
+    at_last = [track.history[-1] for track in tracks]
+    epochs: dict[str, Any] = {
+        "best": recorder.evaluated_epoch,
+        "trained": len(recorder.history),
+        "most": cfg.trainer.max_epochs,
+        "stopped_early": recorder.stopped_early,
+    }
+    if len(tracks) > 1:
+        epochs["replicas"] = [
+            {
+                "seed": track.seed,
+                "best": track.evaluated_epoch,
+                "trained": len(track.history),
+                "stopped_early": track.has_stopped(recorder.patience),
+            }
+            for track in tracks
+        ]
     return {
         "data": series.title,
         "kind": series.kind or "real",
         "target": series.columns[0],
         "unit": series.unit,
         "model": model_name(cfg),
-        "seed": cfg.seed,
+        "seed": first.seed,
+        **({"replicas": len(tracks)} if len(tracks) > 1 else {}),
         "window_size": datamodule.window_size,
         "horizon": datamodule.horizon,
         "seasonal_period": datamodule.seasonal_period,
         "fast_dev_run": cfg.trainer.fast_dev_run,
         "windows": {name: len(datamodule.origins(name)) for name in datamodule.segments._fields},
         "parameters": sum(parameter.numel() for parameter in forecaster.network.parameters()),
-        "epochs": {
-            "best": best,
-            "trained": len(history),
-            "most": cfg.trainer.max_epochs,
-            "stopped_early": recorder.stopped_early,
-        },
+        "epochs": epochs,
         "loss": {
             "name": forecaster.loss_name,
-            "train_best": history[best - 1]["train_loss"],
-            "train_last": history[-1]["train_loss"],
-            "last_batch": history[-1]["last_batch_loss"],
-            "val_best": history[best - 1]["val_loss"],
-            "val_last": history[-1]["val_loss"],
+            "train_best": mean_of(at_best, "train_loss"),
+            "train_last": mean_of(at_last, "train_loss"),
+            "last_batch": mean_of(at_last, "last_batch_loss"),
+            "val_best": mean_of(at_best, "val_loss"),
+            "val_last": mean_of(at_last, "val_loss"),
         },
     }
 
@@ -108,8 +137,7 @@ def write_figures(
     datamodule: WindowDataModule,
     evaluations: Mapping[str, Evaluation],
     free_run: FreeRun | None,
-    history: list[dict[str, Any]],
-    best_epoch: int,
+    recorder: Recorder,
     tensorboard: SummaryWriter,
 ) -> None:
     """Draw the figures to the run directory and to TensorBoard.
@@ -122,7 +150,12 @@ def write_figures(
         "series": draw_series(datamodule, subtitle=subtitle),
         "forecast": draw_forecast(datamodule, evaluations[main_segment(evaluations)], label=name, subtitle=subtitle),
         "loss": draw_losses(
-            history, best_epoch, loss=cfg.model.loss.upper(), title=f"{name} on {series.title}", subtitle=subtitle
+            recorder.history,
+            recorder.evaluated_epoch,
+            replicas=[track.history for track in getattr(recorder, "tracks", [])],
+            loss=cfg.model.loss.upper(),
+            title=f"{name} on {series.title}",
+            subtitle=subtitle,
         ),
     }
     if "train" in evaluations:
@@ -160,8 +193,11 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
     # TensorBoard sorts by name and shows the first few: those to choose by come before those to report.
     for segment, group in {"validation": "best/val", "test": "held_out/test", "train": "seen/train"}.items():
         if segment in metrics:
-            best = metrics[segment]["models"]["best"]
+            models = metrics[segment]["models"]
+            best = models["best"]
             final |= {f"{group}_{name}": best[name] for name in (*METRICS, "skill") if best[name] is not None}
+            if ENSEMBLE in models:
+                final[f"{group}_{ENSEMBLE}_rmse"] = models[ENSEMBLE]["rmse"]
     with settled(), SummaryWriter(str(run.path), filename_suffix=HPARAMS_SUFFIX) as tensorboard:
         for name, value in final.items():
             tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
@@ -173,11 +209,16 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
     """Print the table of a segment's scores, from what metrics.json says."""
     scored, epochs, model = metrics[segment], metrics["epochs"], metrics["model"]
     labels = {"best": f"{model}, best epoch {epochs['best']}", "last": f"{model}, last epoch {epochs['trained']}"}
-    if epochs["best"] == epochs["trained"]:
+    replicas = metrics.get("replicas", 1)
+    if replicas == 1 and epochs["best"] == epochs["trained"]:
         labels["best"] = f"{model}, epoch {epochs['best']} (best = last)"
         scored = scored | {"models": {"best": scored["models"]["best"]}}
     if metrics["loss"]["val_best"] is None:
         labels["best"] = f"{model}, last epoch {epochs['trained']} (no validation)"
+    if replicas > 1:
+        labels = {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"}
+        if any(row["best"] != row["trained"] for row in epochs["replicas"]):
+            labels["last"] = f"{model}, last epochs, mean"
     title = f"{metrics['data']}: {segment} segment, {scored['windows']} windows, {ahead(metrics['horizon'])}"
     if segment == "train":
         title += " (all seen in training: no forecast of anything new)"
@@ -185,19 +226,44 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
         title += " (fast_dev_run: one training batch, the scores mean nothing)"
     console.print()
     print_table(scored, title=title, labels=labels, unit=metrics["unit"], console=console)
+    if replicas > 1:
+        sign = "±" if console.encoding.lower().startswith("utf") else "+-"
+        epoch = "last epoch (no validation)" if metrics["loss"]["val_best"] is None else "best epoch"
+        console.print(
+            f"{sign}: half of the 95 % interval of the mean over seeds, each at its {epoch}; lowest, highest: of each "
+            "score; ensemble: the mean of their forecasts.",
+            style="dim",
+            soft_wrap=True,
+        )
 
 
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:
     """Print the table of scores and where everything is, from what metrics.json says."""
     print_scores(main_segment(metrics), metrics, console)
-    epochs = metrics["epochs"]
-    seconds = metrics["seconds"]
-    stopped = ", stopped early (no better validation loss)" if epochs["stopped_early"] else ""
-    line = f"{epochs['trained']} epochs in {seconds['fit']:.1f} s{stopped}, {metrics['parameters']:,} parameters"
-    console.print(f"\n{line}", style="dim", soft_wrap=True)
+    console.print(f"\n{_effort(metrics)}", style="dim", soft_wrap=True)
     for words in _asked_lines(metrics):
         console.print(words, style="dim", soft_wrap=True)
     console.print(f"run: {run.path}", soft_wrap=True, highlight=False)
+
+
+def _effort(metrics: Mapping[str, Any]) -> str:
+    """Epochs, seconds, parameters."""
+    epochs, seconds, parameters = metrics["epochs"], metrics["seconds"]["fit"], f"{metrics['parameters']:,} parameters"
+    reason = " (no better validation loss)"
+    if "replicas" not in epochs:
+        stopped = f", stopped early{reason}" if epochs["stopped_early"] else ""
+        return f"{epochs['trained']} epochs in {seconds:.1f} s{stopped}, {parameters}"
+    rows = epochs["replicas"]
+    stopped = sum(row["stopped_early"] for row in rows)
+    said = f", {'all' if stopped == len(rows) else stopped} stopped early{reason}" if stopped else ""
+    trained, best = (_range([row[key] for row in rows]) for key in ("trained", "best"))
+    seeds = _seeds(rows[0]["seed"], len(rows))
+    return f"{seeds}: {trained} epochs, the best {best}, in {seconds:.1f} s{said}, {parameters} each"
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _asked_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -210,12 +276,19 @@ def _asked_lines(metrics: Mapping[str, Any]) -> list[str]:
             if segment in metrics
         ]
         name = metrics["loss"]["name"].upper()
-        lines.append(f"{name} loss in scaled units, epoch {metrics['epochs']['best']}: {', '.join(losses)}")
+        epoch = f"epoch {metrics['epochs']['best']}"
+        if metrics.get("replicas", 1) > 1:
+            epoch = f"mean of {metrics['replicas']} seeds"
+        lines.append(f"{name} loss in scaled units, {epoch}: {', '.join(losses)}")
     if "free_run" in metrics:
         run = metrics["free_run"]
-        scores = {metrics["model"]: run["models"]["best"], **run["baselines"]}
+        model, models = metrics["model"], run["models"]
+        scores = {model: models["best"]}
+        if ENSEMBLE in models:
+            scores = {f"{model} mean over seeds": models["best"], f"{model} ensemble": models[ENSEMBLE]}
         errors = [
-            f"{name} {'not finite' if row['rmse'] is None else show(row['rmse'])}" for name, row in scores.items()
+            f"{name} {'not finite' if row['rmse'] is None else show(row['rmse'])}"
+            for name, row in (scores | run["baselines"]).items()
         ]
         said = f"RMSE: {', '.join(errors)}" if run["known"] else "no truth is known there"
         lines.append(f"free run of {run['steps']} steps from {run['start']} ({run['segment']} segment), {said}")

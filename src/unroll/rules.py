@@ -130,6 +130,7 @@ def _part(value: object) -> str | None:
 RULES: dict[str, Rule] = {
     # the run
     "seed": integer(0, 2**32 - 1),
+    "replicas": integer(1, 4096),
     "threads": integer(1, 1024),
     "output_dir": folder,
     "checkpoint_seconds": number(0),

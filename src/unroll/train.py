@@ -23,7 +23,9 @@ from unroll.evaluation.evaluate import evaluate, fit_reference, predictions
 from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
 from unroll.models.forecaster import Forecaster
-from unroll.models.network import build_network
+from unroll.models.network import Network, build_network
+from unroll.models.replicas import check_replicas
+from unroll.models.replicated import ReplicatedForecaster
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
@@ -225,13 +227,15 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
             checkpoint.get("global_step", 0),
             checkpoint["unroll"].get("inside_epoch", False),
         )
-    check_continuation(cfg, run, done, steps, inside_epoch=inside)
+    going = len(checkpoint["seeds"]) if checkpoint and isinstance(checkpoint.get("seeds"), list) else None
+    check_continuation(cfg, run, done, steps, inside_epoch=inside, going=going)
     series = Series.load(run.series) if run.series.exists() or not never_saved else None  # it died before it wrote any
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
     task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
     if checkpoint:
         try:
-            task.forecaster.load_state_dict(checkpoint["state_dict"])  # as Lightning will
+            task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
+            task.forecaster.load_state_dict(checkpoint["state_dict"])
         except (RuntimeError, TypeError) as error:
             raise RunError(
                 f"{run.last_checkpoint} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
@@ -256,6 +260,8 @@ def _prepare(
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
     datamodule.loaded = series
     datamodule.setup()
+    if replica_seeds(cfg):
+        datamodule.replica_seeds = replica_seeds(cfg)
     monitor = str(cfg.scheduler.get("monitor")) if cfg.scheduler else ""
     if monitor.startswith("val/") and not len(datamodule.segments.validation):
         raise ConfigError(
@@ -264,7 +270,7 @@ def _prepare(
         )
     asked = cfg.get("free_run")
     course = plan_free_run(datamodule, **plain(asked)) if asked and asked.steps else None
-    forecaster = build_forecaster(cfg, datamodule)
+    forecaster = build_replicas(cfg, datamodule) if datamodule.replica_seeds else build_forecaster(cfg, datamodule)
     build_trainer(cfg, [])
     return Task(cfg, datamodule, forecaster, course, checkpoint, digest, overrides, console, begun)
 
@@ -291,17 +297,44 @@ def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaste
         cfg: with model, optimizer, scheduler and seed.
         datamodule: after setup.
     """
-    torch.manual_seed(derive_seed(cfg.seed, WEIGHTS))
-    network = build_network(plain(cfg.model), datamodule.shape)
-    forecaster = Forecaster(
-        network,
-        loss=cfg.model.loss,
-        optimizer=plain(cfg.optimizer),
-        scheduler=plain(cfg.scheduler) if cfg.scheduler else None,
-        seed=cfg.seed,
-    )
+    forecaster = Forecaster(build_seeded(cfg, datamodule, cfg.seed), **_training(cfg))
     forecaster.configure_optimizers()  # finds a wrong argument now
     return forecaster
+
+
+def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedForecaster:
+    """The forecaster of a config with replicas, each as `build_forecaster` makes it for its seed.
+
+    Raises:
+        ConfigError: where the network cannot be replicated.
+    """
+    networks = [build_seeded(cfg, datamodule, seed) for seed in replica_seeds(cfg)]
+    check_replicas(networks)
+    forecaster = ReplicatedForecaster(networks, **_training(cfg))
+    forecaster.configure_optimizers()
+    return forecaster
+
+
+def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Network:
+    """The network of a config, sized from the data, its weights drawn from a seed."""
+    torch.manual_seed(derive_seed(seed, WEIGHTS))
+    return build_network(plain(cfg.model), datamodule.shape)
+
+
+def replica_seeds(cfg: DictConfig) -> list[int]:
+    """The seeds of a run's replicas; empty where it has none."""
+    count = cfg.get("replicas", 1)
+    return [cfg.seed + replica for replica in range(count)] if count > 1 else []
+
+
+def _training(cfg: DictConfig) -> dict[str, Any]:
+    """What a forecaster is told of its training."""
+    return {
+        "loss": cfg.model.loss,
+        "optimizer": plain(cfg.optimizer),
+        "scheduler": plain(cfg.scheduler) if cfg.scheduler else None,
+        "seed": cfg.seed,
+    }
 
 
 def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
@@ -318,8 +351,10 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         "scale": datamodule.transform.scale.tolist(),
     }
     with SummaryWriter(str(run.path), purge_step=purge) as tensorboard:
+        stopping = plain(cfg.early_stopping)
+        seeds = replica_seeds(cfg) or [cfg.seed]
         recorder = Recorder(
-            run, about, tensorboard, console, save_seconds=cfg.checkpoint_seconds, **plain(cfg.early_stopping)
+            run, about, tensorboard, console, seeds=seeds, save_seconds=cfg.checkpoint_seconds, **stopping
         )
         trainer = build_trainer(cfg, [recorder, *task.callbacks], validate=segments["validation"] > 0)
         device = trainer.strategy.root_device
@@ -333,11 +368,9 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
 
         if not recorder.history:
             raise RunError("no epoch was trained: raise trainer.max_time or trainer.max_steps")
-        last = {name: value.detach().clone() for name, value in forecaster.state_dict().items()}
-        best_epoch = recorder.evaluated_epoch
-        weights = {"best": recorder.best_weights or last}
-        if best_epoch != len(recorder.history):
-            weights["last"] = last
+        weights = recorder.weights(forecaster.state_dict())
+        if len(seeds) > 1:
+            forecaster = build_forecaster(cfg, datamodule)  # for one after the other
         reference = fit_reference(datamodule)
         asked = [*(["train"] if cfg.get("evaluate_train") else []), "validation", "test"]
         evaluations = {
@@ -346,20 +379,20 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         ran = free_run(forecaster, datamodule, task.course, weights, reference.regression) if task.course else None
         metrics = summary(cfg, datamodule, forecaster, recorder) | {
             "device": str(device),
-            "weights_sha256": {"best": digest(weights["best"]), "last": digest(last)},
+            "weights_sha256": {name: digest(*weights.get(name, weights["best"])) for name in ("best", "last")},
         }
         for name, evaluation in evaluations.items():
-            values = as_values(evaluation)
+            values = as_values(evaluation, cfg.seed)
             values["models"].setdefault("last", values["models"]["best"])
             metrics[name] = values
         shown = [evaluations[name] for name in ("train", "test") if name in evaluations]
-        table = pd.concat([predictions(evaluation, datamodule) for evaluation in shown])
+        table = pd.concat([predictions(evaluation, datamodule, cfg.seed) for evaluation in shown])
         replace_file(run.predictions, lambda path: table.to_csv(path, index=False))
         if ran:
-            steps = free_run_table(ran)
-            metrics["free_run"] = free_run_values(ran)
+            steps = free_run_table(ran, cfg.seed)
+            metrics["free_run"] = free_run_values(ran, cfg.seed)
             replace_file(run.free_run, lambda path: steps.to_csv(path, index=False))
-        write_figures(run, cfg, datamodule, evaluations, ran, recorder.history, best_epoch, tensorboard)
+        write_figures(run, cfg, datamodule, evaluations, ran, recorder, tensorboard)
         now = time.monotonic()
         seconds = {
             "data": loaded - task.begun,

@@ -69,7 +69,7 @@ def test_windows_are_views_of_one_tensor():
 @given(length=st.integers(1, 50), batch_size=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
 def test_shuffled_epochs_hold_every_window_once(length, batch_size, seed):
     values = torch.arange(length + 2, dtype=torch.float32)[:, None]
-    loader = WindowLoader(Windows(values, torch.arange(2, length + 2), 2, 1), batch_size, shuffle=True, seed=seed)
+    loader = WindowLoader(Windows(values, torch.arange(2, length + 2), 2, 1), batch_size, shuffle=True, seeds=seed)
     batches = list(loader)
     assert len(batches) == len(loader)
     assert sorted(torch.cat([batch.target for batch in batches]).flatten().tolist()) == list(range(2, length + 2))
@@ -77,7 +77,7 @@ def test_shuffled_epochs_hold_every_window_once(length, batch_size, seed):
 
 def test_the_order_depends_on_seed_and_epoch_alone():
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = EpochSampler(50, shuffle=True, seed=seed)
+        sampler = EpochSampler(50, shuffle=True, seeds=seed)
         sampler.set_epoch(epoch)
         torch.manual_seed(epoch + 17)  # whatever else was drawn
         return sampler.order().tolist()

@@ -26,10 +26,10 @@ from scipy import stats
 from conftest import ROOT, load_config
 from unroll.config import plain
 from unroll.errors import ConfigError, RunError
+from unroll.evaluation.intervals import interval
 from unroll.sweeps.board import publish
 from unroll.sweeps.entries import Found, read_entries
 from unroll.sweeps.files import as_csv, as_json
-from unroll.sweeps.intervals import interval
 from unroll.sweeps.leaderboard import BEST, SAME, UNKNOWN, WORSE, leaderboard, read_leaderboard
 
 METRICS = ("mae", "rmse", "r2", "mase", "skill")

@@ -125,6 +125,7 @@ class WindowDataModule(L.LightningDataModule):
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
         self.fitted_before: Fitted | None = None  # set it to use what was fitted on other data
+        self.replica_seeds: list[int] | None = None  # set it to get a batch a replica, each in the order of its seed
 
     def load(self) -> Series:
         """Make or read the series; values that are missing are NaN."""
@@ -217,7 +218,8 @@ class WindowDataModule(L.LightningDataModule):
         begins = torch.from_numpy(self._origins[segment]).to(device)
         windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
         if train:
-            return WindowLoader(windows, self.batch_size or len(windows), shuffle=self.shuffle, seed=self.shuffle_seed)
+            seeds = self.shuffle_seed if self.replica_seeds is None else self.replica_seeds
+            return WindowLoader(windows, self.batch_size or len(windows), shuffle=self.shuffle, seeds=seeds)
         return WindowLoader(windows, max(1, EVALUATION_ROWS // self.window_size))
 
     def train_dataloader(self) -> WindowLoader:
@@ -225,8 +227,14 @@ class WindowDataModule(L.LightningDataModule):
         return self.loader("train", self._device(), train=True)
 
     def val_dataloader(self) -> WindowLoader | list[WindowLoader]:
-        """Validation batches; no loader where the validation segment is empty."""
-        return self.loader("validation", self._device()) if len(self.segments.validation) else []
+        """Validation batches, smaller for many replicas; no loader where the validation segment is empty."""
+        if not len(self.segments.validation):
+            return []
+        loader = self.loader("validation", self._device())
+        if self.replica_seeds:
+            rows = min(EVALUATION_ROWS, 4 * EVALUATION_ROWS // len(self.replica_seeds))
+            loader.batch_size = max(1, rows // self.window_size)
+        return loader
 
     def test_dataloader(self) -> WindowLoader | list[WindowLoader]:
         """Test batches; no loader where the test segment is empty."""

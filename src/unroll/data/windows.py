@@ -8,7 +8,7 @@ origin and its targets are the `horizon` rows from the origin on.
     target               [+ +]       horizon 2, origin 5
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -152,30 +152,40 @@ class Windows:
         return len(self.begins)
 
     def batch(self, chosen: Tensor) -> Batch:
-        """Gather the windows of some numbers (B,), on the device of the values, in one index operation."""
+        """Gather the windows of some numbers (B,) or (K, B), on the device of the values, in one index operation."""
         rows = self.all_windows[self.begins[chosen]]  # (B, W + H, F)
-        ahead = rows[:, self.window_size :]
-        return Batch(rows[:, : self.window_size], ahead.index_select(2, self.future_columns), ahead[:, :, 0])
+        ahead = rows[..., self.window_size :, :]
+        return Batch(rows[..., : self.window_size, :], ahead.index_select(-1, self.future_columns), ahead[..., 0])
 
 
 class EpochSampler:
     """The order of the windows in each epoch: in time, or shuffled by (seed, epoch) alone.
 
     Lightning calls `set_epoch` before each epoch, also after a resume.
+
+    Args:
+        length: n, how many windows there are.
+        shuffle: draw an order an epoch.
+        seeds: one; or a list, one a replica, which may become shorter between two epochs.
     """
 
-    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
-        self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
+    def __init__(self, length: int, *, shuffle: bool, seeds: int | Sequence[int]) -> None:
+        self.length, self.shuffle, self.seeds, self.epoch = length, shuffle, seeds, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
     def order(self) -> Tensor:
-        """(n,) window numbers, on the CPU, so that every device trains in the same order."""
+        """(n,) window numbers, or (K, n), on the CPU, so that every device trains in the same order."""
+        if isinstance(self.seeds, int):
+            return self._drawn(self.seeds)
+        return torch.stack([self._drawn(seed) for seed in self.seeds])
+
+    def _drawn(self, seed: int) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.length)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, SHUFFLE, self.epoch))
+        generator = torch.Generator().manual_seed(derive_seed(seed, SHUFFLE, self.epoch))
         return torch.randperm(self.length, generator=generator)
 
 
@@ -185,12 +195,14 @@ class WindowLoader:
     Args:
         windows: on the device that trains.
         batch_size: B; the last batch may be smaller.
-        shuffle, seed: see EpochSampler.
+        shuffle, seeds: see EpochSampler. With a list of K seeds, batches have K before B: one batch a replica.
     """
 
-    def __init__(self, windows: Windows, batch_size: int, *, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, windows: Windows, batch_size: int, *, shuffle: bool = False, seeds: int | Sequence[int] = 0
+    ) -> None:
         self.windows, self.batch_size = windows, batch_size
-        self.sampler = EpochSampler(len(windows), shuffle=shuffle, seed=seed)
+        self.sampler = EpochSampler(len(windows), shuffle=shuffle, seeds=seeds)
         self.batch_sampler = None  # Lightning asks every loader that has a sampler for both
 
     def __len__(self) -> int:
@@ -198,5 +210,5 @@ class WindowLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.sampler.order().to(self.windows.begins.device)  # one copy an epoch, none a batch
-        for chosen in order.split(self.batch_size):
+        for chosen in order.split(self.batch_size, dim=-1):
             yield self.windows.batch(chosen)

@@ -23,7 +23,12 @@ from unroll.runs.directory import main_segment, replace_file, write_json
 
 
 def evaluate_again(
-    paths: Sequence[Path], segment: str | None, data_path: Path | None, output: Path | None, console: Console
+    paths: Sequence[Path],
+    segment: str | None,
+    data_path: Path | None,
+    output: Path | None,
+    console: Console,
+    replica: int | None = None,
 ) -> dict[str, Any]:
     """Load, score, print, draw, write.
 
@@ -33,12 +38,13 @@ def evaluate_again(
         data_path: another file for all of them; None: what each was trained on.
         output: a folder; None: `evaluation` in the first run directory.
         console: where to print.
+        replica: only this one of each run, counted from 0; None: all of them, and their ensemble.
 
     Returns:
         the scores by run, as they are written.
     """
     each = dict.fromkeys(path.absolute() for path in paths)  # none twice
-    scored = [_scored(load_run(path, data_path), segment) for path in each]
+    scored = [_scored(_chosen(load_run(path, data_path), replica), segment) for path in each]
     folder = output or scored[0][0].run.path / "evaluation"
     if output is None and folder.is_symlink():
         raise RunError(f"{folder} is a link: give --output FOLDER")
@@ -46,9 +52,14 @@ def evaluate_again(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be made ({error.strerror}): give --output FOLDER") from error
-    values = {str(loaded.run.path): as_values(found) | {"segment": found.segment} for loaded, found in scored}
+    values = {
+        str(loaded.run.path): as_values(found, loaded.config.seed) | {"segment": found.segment}
+        for loaded, found in scored
+    }
     if len(scored) == 1:
         loaded, found = scored[0]
+        if loaded.number is not None:
+            console.print(f"replica {loaded.number}, which is seed {loaded.config.seed}", highlight=False)
         print_scores(found.segment, _about(loaded, found), console)
         label, subtitle = str(loaded.metrics["model"]), essentials(loaded.config)
         figure = draw_forecast(loaded.datamodule, found, label=label, subtitle=subtitle)
@@ -56,16 +67,23 @@ def evaluate_again(
         _print_runs(scored, console)
         figure = draw_runs([(run.run.path.name.replace("$", r"\$"), run.datamodule, found) for run, found in scored])
     stem = scored[0][1].segment if len(scored) == 1 else "runs"
+    stem += "" if replica is None else f"_replica{replica}"
     replace_file(folder / f"{stem}.png", functools.partial(figure.savefig, dpi=DPI))
-    tables = [predictions(found, run.datamodule).assign(run=run.run.path.name) for run, found in scored]
+    tables = [
+        predictions(found, run.datamodule, run.config.seed).assign(run=run.run.path.name) for run, found in scored
+    ]
     replace_file(folder / f"{stem}.csv", lambda path: pd.concat(tables).to_csv(path, index=False))
     write_json(folder / f"{stem}.json", values)
     console.print(f"{folder}: {stem}.json, {stem}.csv, {stem}.png", soft_wrap=True, highlight=False)
     return values
 
 
+def _chosen(loaded: LoadedRun, replica: int | None) -> LoadedRun:
+    return loaded if replica is None else loaded.single(replica)
+
+
 def _scored(loaded: LoadedRun, segment: str | None) -> tuple[LoadedRun, Evaluation]:
-    """A run's scores on a segment, with the weights of its best epoch, and of the last one."""
+    """A run's scores on a segment, with the weights of its best epoch, and of the last one, of all its replicas."""
     name = segment or ("test" if loaded.datamodule is not loaded.trained else main_segment(loaded.metrics))
     if not len(loaded.datamodule.origins(name)):
         series = loaded.datamodule.series
@@ -91,7 +109,7 @@ def _check_numbered_rows(loaded: LoadedRun) -> None:
 
 def _about(loaded: LoadedRun, found: Evaluation) -> Mapping[str, Any]:
     """What the table says, in the words of metrics.json."""
-    values = as_values(found)
+    values = as_values(found, loaded.config.seed)
     values["models"].setdefault("last", values["models"]["best"])
     return loaded.metrics | {found.segment: values, "data": loaded.datamodule.series.title}
 
@@ -99,7 +117,7 @@ def _about(loaded: LoadedRun, found: Evaluation) -> Mapping[str, Any]:
 def _print_runs(scored: Sequence[tuple[LoadedRun, Evaluation]], console: Console) -> None:
     """One row a run, and below the runs of the same targets the best baseline; the lowest RMSE first."""
     groups: list[list[tuple[LoadedRun, Evaluation]]] = []
-    for entry in sorted(scored, key=lambda pair: pair[1].scores["best"]["rmse"] or 0.0):
+    for entry in sorted(scored, key=lambda pair: pair[1].scores[pair[1].main]["rmse"] or 0.0):
         same = next((group for group in groups if np.array_equal(group[0][1].truth, entry[1].truth)), None)
         groups += [[entry]] if same is None else []
         if same is not None:
@@ -110,9 +128,10 @@ def _print_runs(scored: Sequence[tuple[LoadedRun, Evaluation]], console: Console
         table.add_column(heading, justify="right", no_wrap=True)
     for group in groups:
         for loaded, found in group:
-            skill = found.skill["best"]
-            cells = [_number(found.scores["best"][key]) for key in METRICS]
-            table.add_row(loaded.run.path.name, *cells, "n/a" if skill is None else signed(skill))
+            skill = found.skill[found.main]
+            cells = [_number(found.scores[found.main][key]) for key in METRICS]
+            ensemble = f", ensemble of {loaded.replicas}" if loaded.replicas > 1 else ""
+            table.add_row(f"{loaded.run.path.name}{ensemble}", *cells, "n/a" if skill is None else signed(skill))
         found = group[0][1]
         about = f"{found.best_baseline}: {found.segment} of {group[0][0].datamodule.series.title}"
         cells = [_number(found.scores[found.best_baseline][key]) for key in METRICS]

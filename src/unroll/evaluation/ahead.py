@@ -12,6 +12,7 @@ from unroll.data.module import EVALUATION_ROWS, WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.windows import origins
 from unroll.errors import ConfigError, DataError, RunError
+from unroll.evaluation.evaluate import State
 from unroll.models.forecaster import Forecaster
 
 MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
@@ -43,17 +44,20 @@ class Intervals:
         return [f"{made}; coverage found on {self.test_windows:,} test windows: {found}"]
 
 
-def forecast_from(forecaster: Forecaster, datamodule: WindowDataModule, rows: np.ndarray, steps: int) -> FloatArray:
+def forecast_from(
+    forecaster: Forecaster, states: Sequence[State], datamodule: WindowDataModule, rows: np.ndarray, steps: int
+) -> FloatArray:
     """Forecast from several rows: directly up to the horizon, then reading the forecasts before.
 
     Args:
-        forecaster: on any device.
+        forecaster: on any device; the weights it has are replaced.
+        states: of K replicas; each reads its own forecasts.
         datamodule: after setup.
         rows: (n,) the first row of each forecast; the one after the last row of the series is allowed.
         steps: how many.
 
     Returns:
-        (n, steps) in the series' units.
+        (K, n, steps) in the series' units.
 
     Raises:
         DataError: where columns beside the target would have to be known.
@@ -66,24 +70,30 @@ def forecast_from(forecaster: Forecaster, datamodule: WindowDataModule, rows: np
             f"{steps} steps ahead: the columns {names} are not known there, and this run forecasts its target alone: "
             f"ask for at most {shape.horizon} steps, or train without them"
         )
+    parts = np.array_split(rows, max(1, math.ceil(len(rows) * shape.window_size / EVALUATION_ROWS)))
     made = []
-    for part in np.array_split(rows, max(1, math.ceil(len(rows) * shape.window_size / EVALUATION_ROWS))):
-        past = values[torch.from_numpy(part[:, None] - shape.window_size + np.arange(shape.window_size))]
-        made.append(forecaster.free_run(past, steps).double().cpu().numpy())
-    forecast = datamodule.transform.invert_target(np.concatenate(made))
+    for state in states:
+        forecaster.load_state_dict(state)
+        for part in parts:
+            past = values[torch.from_numpy(part[:, None] - shape.window_size + np.arange(shape.window_size))]
+            made.append(forecaster.free_run(past, steps).double().cpu().numpy())
+    forecast = datamodule.transform.invert_target(np.concatenate(made).reshape(len(states), len(rows), steps))
     if not np.isfinite(forecast).all():
         raise RunError("the weights forecast numbers that are not finite: the run is damaged, or did not learn")
     return forecast
 
 
-def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, levels: Sequence[float]) -> Intervals:
+def intervals(
+    forecaster: Forecaster, states: Sequence[State], datamodule: WindowDataModule, steps: int, levels: Sequence[float]
+) -> Intervals:
     """Split-conformal intervals from the validation residuals, step by step, and their coverage on the test segment.
 
     Neighbouring windows overlap, so the guarantee for exchangeable data does not hold to the letter; the coverage found
     on the test segment says what it is worth.
 
     Args:
-        forecaster: with the weights to use.
+        forecaster: the weights it has are replaced.
+        states: of one network, or of replicas: then the intervals are those of their mean.
         datamodule: of the series that was trained on.
         steps: how many steps ahead.
         levels: in percent, between 0 and 100.
@@ -104,7 +114,7 @@ def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, 
             "this run has no validation segment (data.validation=0), so nothing can be said of its errors: train one "
             "with data.validation, or ask for no --levels"
         )
-    errors = _absolute_errors(forecaster, datamodule, "validation", steps)
+    errors = _absolute_errors(forecaster, states, datamodule, "validation", steps)
     count = len(errors)
     half: dict[float, FloatArray] = {}
     ordered = np.sort(errors, axis=0)
@@ -118,12 +128,14 @@ def intervals(forecaster: Forecaster, datamodule: WindowDataModule, steps: int, 
                 f"at least {needed}: ask for a lower level or fewer steps"
             )
         half[level] = ordered[rank - 1]
-    found = _absolute_errors(forecaster, datamodule, "test", steps)
+    found = _absolute_errors(forecaster, states, datamodule, "test", steps)
     coverage = {level: float((found <= width).mean()) for level, width in half.items()} if len(found) else None
     return Intervals(half, count, coverage, len(found))
 
 
-def _absolute_errors(forecaster: Forecaster, datamodule: WindowDataModule, segment: str, steps: int) -> FloatArray:
+def _absolute_errors(
+    forecaster: Forecaster, states: Sequence[State], datamodule: WindowDataModule, segment: str, steps: int
+) -> FloatArray:
     """(n, steps) of all windows of a segment that hold so many steps."""
     rows = getattr(datamodule.segments, segment)
     starts = origins(rows, datamodule.window_size, steps, 1, datamodule.filled, history=datamodule.history)
@@ -131,4 +143,5 @@ def _absolute_errors(forecaster: Forecaster, datamodule: WindowDataModule, segme
     if not len(starts):
         return np.empty((0, steps))
     truth = datamodule.series.target[starts[:, None] + np.arange(steps)]
-    return np.asarray(np.abs(forecast_from(forecaster, datamodule, starts, steps) - truth))
+    made = forecast_from(forecaster, states, datamodule, starts, steps).mean(axis=0)
+    return np.asarray(np.abs(made - truth))

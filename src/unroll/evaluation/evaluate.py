@@ -1,7 +1,7 @@
 """Evaluate a forecaster on a segment, beside the baselines on the same targets."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,15 @@ from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
+from unroll.evaluation.replicas import ENSEMBLE, Members
 from unroll.models.forecaster import LOSSES, Forecaster
+
+State = dict[str, Tensor]
+"""The state dict of one forecaster."""
+
+Weights = Mapping[str, Sequence[State]]
+"""One state a replica by name: best, and last where it is another epoch for at least one. A run without replicas has
+one state of each."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,15 @@ class Evaluation:
         segment: train | validation | test.
         origins: (n,) first target rows.
         truth: (n, H).
-        models: (n, H) by name: best, and last where it is another epoch.
+        models: (n, H) by name: best, and last where it is another epoch; with replicas, the ensemble of their best
+            epochs alone.
         baselines: (n, H) by name.
         scores: by name of a model or baseline.
         by_step: RMSE and MAE of each step ahead, by name.
         best_baseline: the one with the lowest RMSE.
         skill: of each model, over the best baseline, by RMSE; None where that baseline is exact.
         loss: of each model, as in training: in scaled units.
+        members: the replicas by name: best, and last where it is another epoch; empty for a run without.
     """
 
     segment: str
@@ -59,6 +69,12 @@ class Evaluation:
     best_baseline: str
     skill: dict[str, float | None]
     loss: dict[str, float]
+    members: dict[str, Members] = field(default_factory=dict)
+
+    @property
+    def main(self) -> str:
+        """The model that stands for the run: the best epoch, or the ensemble."""
+        return next(iter(self.models))
 
 
 @torch.inference_mode()
@@ -78,17 +94,17 @@ def evaluate(
     forecaster: Forecaster,
     datamodule: WindowDataModule,
     segment: str,
-    weights: Mapping[str, Mapping[str, Tensor]],
+    weights: Weights,
     reference: Reference,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Forecast a segment with each set of weights and with all baselines, and score them on the same targets.
 
     Args:
-        forecaster: the weights it has are replaced.
+        forecaster: of one replica; the weights it has are replaced.
         datamodule: after setup.
         segment: train | validation | test; not empty.
-        weights: state dicts by name (best, last); equal ones may be the same object.
+        weights: of all replicas.
         reference: of the training segment (`fit_reference`).
         device: where to forecast.
 
@@ -96,30 +112,64 @@ def evaluate(
         RunError: where a forecast is not a finite number.
     """
     forecaster.to(device)
-    models: dict[str, FloatArray] = {}
-    losses: dict[str, float] = {}
-    loader = datamodule.loader(segment, device)
-    rows = datamodule.origins(segment)[:, None] + np.arange(datamodule.horizon)
-    target = datamodule.values[rows, 0]
-    for name, state in weights.items():
-        forecaster.load_state_dict(state)
-        made = forecast(forecaster, loader).to(target.dtype)
-        losses[name] = float(LOSSES[forecaster.loss_name](made.double(), target.double()))
-        scaled = made.numpy().astype(np.float64)
-        if not np.isfinite(scaled).all():
-            raise RunError(
-                f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
-                "trainer.gradient_clip_val=1, or use data.transform=standard"
-            )
-        models[name] = datamodule.transform.invert_target(scaled)
     origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
+    target = datamodule.values[origins[:, None] + np.arange(datamodule.horizon), 0]
+    loader = datamodule.loader(segment, device)
     others = baselines(series.values, reference.regression, origins, reference.season)
-    table = {name: scores(truth, made, reference.scale) for name, made in (models | others).items()}
-    best = best_by("rmse", {name: table[name] for name in others})
-    spread = float(truth.std())
-    gains = {name: skill(table[name]["rmse"], table[best]["rmse"], spread) for name in models}
-    steps = {name: _by_step(truth, made) for name, made in (models | others).items()}
-    return Evaluation(segment, origins, truth, models, others, table, steps, best, gains, losses)
+    table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
+    best, deviation = best_by("rmse", table), float(truth.std())
+
+    def score(scaled: FloatArray) -> tuple[FloatArray, Scores, float]:
+        """A forecast in the series' units, its scores with its skill, and its loss."""
+        made = datamodule.transform.invert_target(scaled)
+        found = scores(truth, made, reference.scale)
+        loss = LOSSES[forecaster.loss_name](torch.from_numpy(scaled), target.double())
+        return made, found | {"skill": skill(found["rmse"], table[best]["rmse"], deviation)}, float(loss)
+
+    models: dict[str, tuple[FloatArray, Scores, float]] = {}
+    members: dict[str, Members] = {}
+    for name, states in weights.items():
+        scaled = [_finite(forecaster, loader, state, target.dtype, name) for state in states]  # K times (n, H)
+        found = [score(made) for made in scaled]
+        if len(states) == 1:
+            models[name] = found[0]
+            continue
+        if name == "best":
+            models[ENSEMBLE] = score(np.mean(scaled, axis=0))
+        rows = [row | {"loss": loss} for _, row, loss in found]
+        made = [made for made, _, _ in found]
+        members[name] = Members(np.stack(made), rows, [_by_step(truth, one) for one in made])
+    forecasts = {name: made for name, (made, _, _) in models.items()}
+    gains = {name: row.pop("skill") for name, (_, row, _) in models.items()}
+    return Evaluation(
+        segment=segment,
+        origins=origins,
+        truth=truth,
+        models=forecasts,
+        baselines=others,
+        scores={name: row for name, (_, row, _) in models.items()} | table,
+        by_step={name: _by_step(truth, made) for name, made in (forecasts | others).items()},
+        best_baseline=best,
+        skill=gains,
+        loss={name: loss for name, (_, _, loss) in models.items()},
+        members=members,
+    )
+
+
+def _finite(forecaster: Forecaster, loader: WindowLoader, state: State, dtype: torch.dtype, name: str) -> FloatArray:
+    """(n, H) in scaled units, rounded to the precision of the data.
+
+    Raises:
+        RunError: where a forecast is not a finite number.
+    """
+    forecaster.load_state_dict(state)
+    made = forecast(forecaster, loader).to(dtype).numpy().astype(np.float64)
+    if not np.isfinite(made).all():
+        raise RunError(
+            f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
+            "trainer.gradient_clip_val=1, or use data.transform=standard"
+        )
+    return made
 
 
 def fit_reference(datamodule: WindowDataModule) -> Reference:
@@ -138,8 +188,14 @@ def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
     }
 
 
-def predictions(evaluation: Evaluation, datamodule: WindowDataModule) -> pd.DataFrame:
-    """One row a window and step: when, how far ahead, the segment, the truth, and every forecast of it."""
+def predictions(evaluation: Evaluation, datamodule: WindowDataModule, seed: int) -> pd.DataFrame:
+    """One row a window and step: when, how far ahead, the segment, the truth, and every forecast of it.
+
+    Args:
+        evaluation: of the segment.
+        datamodule: after setup.
+        seed: of the run; its replicas are named by theirs.
+    """
     index, horizon = datamodule.series.index, datamodule.horizon
     rows = evaluation.origins[:, None] + np.arange(horizon)
     name = str(index.name or "row")
@@ -150,5 +206,13 @@ def predictions(evaluation: Evaluation, datamodule: WindowDataModule) -> pd.Data
         "segment": evaluation.segment,
         "truth": evaluation.truth.ravel(),
     }
-    columns |= {f"forecast_{name}_epoch": made.ravel() for name, made in evaluation.models.items()}
+    columns |= {forecast_column(name): made.ravel() for name, made in evaluation.models.items()}
+    if evaluation.members:
+        members = evaluation.members["best"].forecasts
+        columns |= {forecast_column("best", seed + number): made.ravel() for number, made in enumerate(members)}
     return pd.DataFrame(columns | {name: made.ravel() for name, made in evaluation.baselines.items()})
+
+
+def forecast_column(name: str, seed: int | None = None) -> str:
+    """What a CSV calls a forecast: forecast_ensemble, forecast_best_epoch, forecast_best_epoch_seed0."""
+    return f"forecast_{name}{'' if name == ENSEMBLE else '_epoch'}{'' if seed is None else f'_seed{seed}'}"

@@ -1,11 +1,9 @@
 """Figures of a run, fit for an appendix."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -17,10 +15,10 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray, Series
 from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.free_run import FreeRun
+from unroll.evaluation.lines import band, called, joined, joined_band, thin, tiles_of
 from unroll.evaluation.report import show
 from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend
 
-MOST_POINTS = 4000  # of a line; more are thinned to each bin's extremes
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
 
 
@@ -33,7 +31,7 @@ def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
     """
     series, segments = datamodule.series, datamodule.segments
     with drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
-        axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
+        axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
         for name, segment in segments._asdict().items():
             if len(segment):
                 end = min(segment.stop, len(series.index) - 1)  # the last segment ends with the last row
@@ -64,7 +62,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         subtitle: the config's essentials.
     """
     series, horizon, origins = datamodule.series, datamodule.horizon, evaluation.origins
-    tiles = _tiles(origins, horizon)
+    tiles = tiles_of(origins, horizon)
     most = max(1, MOST_TARGETS // horizon)
     shown = np.array(tiles[-most:])
     rows = origins[shown][:, None] + np.arange(horizon)
@@ -80,17 +78,20 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         axes.plot(
             series.index[span], known_target(datamodule)[span], color=BLACK, marker=".", markersize=3, label="truth"
         )
+        if evaluation.members:
+            members = evaluation.members["best"].forecasts
+            band(axes, *joined_band(series.index, rows, members[:, shown]), replicas=len(members))
         for name, made, colour in (
             (best, evaluation.baselines[best], ORANGE),
-            (label, next(iter(evaluation.models.values())), BLUE),
+            (called(label, evaluation.members), evaluation.models[evaluation.main], BLUE),
         ):
-            x, y = _joined(series.index, rows, made[shown])
+            x, y = joined(series.index, rows, made[shown])
             style = {"linestyle": "--", "linewidth": 0.9} if colour == ORANGE else {}
             style |= {"marker": ".", "markersize": 2}  # a forecast between two gaps is no line
             if rows.size <= 20:  # a line of so few points hides them
                 style["marker"] = "x" if colour == ORANGE else "o"
                 style["markersize"] = 4
-            score = evaluation.scores["best" if colour == BLUE else best]["rmse"]
+            score = evaluation.scores[evaluation.main if colour == BLUE else best]["rmse"]
             axes.plot(x, y, color=colour, label=f"{name}, RMSE {show(score)}", **style)  # type: ignore[arg-type]
         if whole:
             _mark_start(axes, series.index[begin])
@@ -112,18 +113,23 @@ def draw_overlay(
     series, horizon = datamodule.series, datamodule.horizon
     title = f"{series.title}: {' and '.join(found.segment for found in evaluations)} forecasts, {ahead(horizon)}"
     with drawing(title, subtitle, 3.0) as (figure, axes):
-        axes.plot(*_thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
+        axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
         for found in evaluations:
-            tiles = np.array(_tiles(found.origins, horizon))
+            tiles = np.array(tiles_of(found.origins, horizon))
             rows = found.origins[tiles][:, None] + np.arange(horizon)
-            x, y = _joined(series.index, rows, next(iter(found.models.values()))[tiles])
-            score = show(found.scores["best"]["rmse"] or 0.0)
-            axes.plot(*_thin(x, y), color=COLOURS[found.segment], label=f"{label}, {found.segment}, RMSE {score}")
+            colour = COLOURS[found.segment]
+            if found.members:
+                members = found.members["best"].forecasts
+                drawn = joined_band(series.index, rows, members[:, tiles])
+                band(axes, *drawn, replicas=len(members), colour=colour, about=f", {found.segment}")
+            x, y = joined(series.index, rows, found.models[found.main][tiles])
+            score, name = show(found.scores[found.main]["rmse"] or 0.0), called(label, found.members)
+            axes.plot(*thin(x, y), color=colour, label=f"{name}, {found.segment}, RMSE {score}")
             begin = getattr(datamodule.segments, found.segment).start
             if begin:
                 _mark_start(axes, series.index[begin])
         axes.margins(x=0.01)
-        return _finish(figure, axes, series)
+        return _finish(figure, axes, series, columns=2 if evaluations[0].members else 3)
 
 
 def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) -> Figure:
@@ -146,11 +152,14 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
         errors = {name: run.scores[name]["rmse"] for name in run.baselines}
         known = {name: error for name, error in errors.items() if error is not None}
         best = min(known or {"persistence": 0.0}, key=lambda name: known.get(name, 0.0))
+        if run.members:
+            members = run.members["best"]
+            band(axes, after, members.min(axis=0), members.max(axis=0), replicas=len(members))
         for name, made, colour in (
             (best, run.baselines[best], ORANGE),
-            (label, next(iter(run.models.values())), BLUE),
+            (called(label, run.members), run.models[run.main], BLUE),
         ):
-            score = run.scores["best" if colour == BLUE else best]["rmse"]
+            score = run.scores[run.main if colour == BLUE else best]["rmse"]
             words = f"{name}, RMSE {show(score)}" if score is not None else name
             style = "--" if colour == ORANGE else "-"
             axes.plot(after, made, color=colour, linestyle=style, marker=marker, label=words)
@@ -159,8 +168,16 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
         return _finish(figure, axes, series)
 
 
-def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str, title: str, subtitle: str) -> Figure:
-    """Training and validation loss by epoch, on a log scale.
+def draw_losses(
+    history: Sequence[dict[str, Any]],
+    best_epoch: int,
+    *,
+    loss: str,
+    title: str,
+    subtitle: str,
+    replicas: Sequence[Sequence[dict[str, Any]]] = (),
+) -> Figure:
+    """Training and validation loss by epoch, on a log scale; of each replica too, as thin lines.
 
     Args:
         history: one row an epoch with `epoch`, `train_loss` and, where there is a validation part, `val_loss`.
@@ -168,17 +185,25 @@ def draw_losses(history: Sequence[dict[str, Any]], best_epoch: int, *, loss: str
         loss: its name.
         title: what was trained.
         subtitle: the config's essentials.
+        replicas: the history of each, where there are several; `history` is their mean then.
     """
+    several = len(replicas) > 1
     with drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
-        epochs = [row["epoch"] for row in history]
-        marker = "." if len(epochs) < 20 else ""
-        axes.plot(epochs, [row["train_loss"] for row in history], color=BLUE, marker=marker, label="train")
-        validated = [row for row in history if row["val_loss"] is not None]  # not every epoch need be
-        if validated:
-            losses = [row["val_loss"] for row in validated]
-            axes.plot([row["epoch"] for row in validated], losses, color=ORANGE, marker=marker, label="validation")
-        name = "best" if validated else "last"
-        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{name} epoch, {best_epoch}")
+        marker = "." if len(history) < 20 else ""
+        for part, colour, name in (("train", BLUE, "train"), ("val", ORANGE, "validation")):
+            key = f"{part}_loss"
+            for number, rows in enumerate([*(replicas if several else ()), history]):
+                known = [row for row in rows if row[key] is not None]  # not every epoch need be validated
+                one = number < len(replicas) and several
+                style: dict[str, Any] = {"label": f"{name}, mean of {len(replicas)} seeds" if several else name}
+                style |= {"linewidth": 1.8} if several else {"marker": marker}
+                if one:
+                    style = {"linewidth": 0.5, "alpha": min(0.5, 3 / len(replicas))}
+                if known:
+                    axes.plot([row["epoch"] for row in known], [row[key] for row in known], color=colour, **style)
+        name = "best" if any(row["val_loss"] is not None for row in history) else "last"
+        kind = f"median {name}" if several else name
+        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{kind} epoch, {best_epoch}")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")
@@ -210,11 +235,12 @@ def draw_runs(runs: Sequence[tuple[str, WindowDataModule, Evaluation]]) -> Figur
             truth = known_target(entries[0][1])[rows]
             place.plot(series.index[rows], truth, color=BLACK, marker=".", markersize=3, label=f"truth, {series.title}")
             for name, module, found in entries:
-                tiles = np.array(_tiles(found.origins, module.horizon))
+                tiles = np.array(tiles_of(found.origins, module.horizon))
                 tiles = tiles[found.origins[tiles] >= rows[0]]
                 targets = found.origins[tiles][:, None] + np.arange(module.horizon)
-                x, y = _joined(series.index, targets, found.models["best"][tiles])
-                place.plot(x, y, linewidth=0.9, label=f"{name}, RMSE {show(found.scores['best']['rmse'] or 0.0)}")
+                x, y = joined(series.index, targets, found.models[found.main][tiles])
+                score = show(found.scores[found.main]["rmse"] or 0.0)
+                place.plot(x, y, linewidth=0.9, label=f"{called(name, found.members)}, RMSE {score}")
             label_axes(place, series)
         del axes
         return legend(figure, *figure.axes, columns=1)
@@ -236,13 +262,23 @@ def draw_future(
     begin = max(0, len(series.values) - max(20, 3 * steps, 2 * datamodule.window_size))
     many = f"{steps} steps" if steps > 1 else "1 step"
     with drawing(f"{series.title}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
-        axes.plot(*_thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
+        axes.plot(*thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
         marker = "." if steps <= 60 else ""
         for level in sorted(levels, reverse=True):
             low, high = table[f"low_{level:g}"], table[f"high_{level:g}"]
             shade = 0.12 + 0.12 * (level <= 80)
             axes.fill_between(
                 table.index, low, high, color=BLUE, alpha=shade, linewidth=0, label=f"{level:g} % interval"
+            )
+        if "lowest" in table and levels:  # two shades on each other would say nothing
+            words = "lowest and highest of its seeds"
+            for name in ("lowest", "highest"):  # a label that begins with _ is not in the legend
+                style: dict[str, Any] = {"linestyle": ":", "linewidth": 0.8}
+                axes.plot(table.index, table[name], color=BLUE, label=words if name == "lowest" else "_", **style)
+        elif "lowest" in table:
+            words = "its seeds, lowest to highest"
+            axes.fill_between(
+                table.index, table["lowest"], table["highest"], color=BLUE, alpha=0.25, linewidth=0, label=words
             )
         axes.plot(table.index, table["forecast"], color=BLUE, marker=marker, label=label)
         axes.margins(x=0.01)
@@ -258,17 +294,6 @@ def _mark_start(axes: Axes, start: Any) -> None:
     axes.axvline(_x(start), color=GREY, linestyle=":", label=f"forecast start, {_text(start)}")
 
 
-def _tiles(origins: npt.NDArray[np.int64], horizon: int) -> list[int]:
-    """Numbers of the windows whose targets lie end to end, so that each row is forecast once."""
-    if horizon == 1:
-        return list(range(len(origins)))
-    tiles = [0]
-    for number, origin in enumerate(origins):
-        if origin >= origins[tiles[-1]] + horizon:
-            tiles.append(number)
-    return tiles
-
-
 def _x(label: Any) -> Any:
     """A place on the x axis, in what matplotlib takes."""
     return label.to_pydatetime() if isinstance(label, pd.Timestamp) else label
@@ -278,39 +303,16 @@ def _text(label: Any) -> str:
     return f"{label:g}" if isinstance(label, float) else str(label).removesuffix(" 00:00:00")
 
 
-def _thin(index: pd.Index, values: FloatArray) -> tuple[Any, FloatArray]:
-    """A long line by the lowest and highest point of each bin: it looks the same, and draws at once."""
-    if len(values) <= MOST_POINTS:
-        return index, values
-    edges = np.linspace(0, len(values), MOST_POINTS // 2 + 1).astype(int)
-    kept = []
-    for begin, end in itertools.pairwise(edges):  # bin by bin: no second copy of a series of millions
-        part = values[begin:end]
-        missing = np.isnan(part)
-        low, high = np.where(missing, np.inf, part).argmin(), np.where(missing, -np.inf, part).argmax()
-        kept += sorted((begin + low, begin + high))
-    return index[kept], values[kept]
-
-
 def known_target(datamodule: WindowDataModule) -> FloatArray:
     """(N,) the target, NaN where a value was missing: what was filled in is no truth to draw."""
     target = datamodule.series.target
     return np.where(datamodule.filled, np.nan, target) if datamodule.filled.any() else target
 
 
-def _joined(index: pd.Index, rows: npt.NDArray[np.int64], made: FloatArray) -> tuple[Any, FloatArray]:
-    """Forecasts end to end, with a break after each where H > 1, and where rows are left out."""
-    jumps = np.diff(rows[:, 0])
-    breaks = np.append(jumps > jumps.min(), False) if rows.shape[1] == 1 and len(jumps) else np.ones(len(rows), bool)
-    places = np.hstack([rows, rows[:, -1:]])
-    ends = np.where(breaks, np.nan, made[:, -1])[:, None]  # the last point again, or a break
-    return index[places.ravel()], np.hstack([made, ends]).ravel()
-
-
-def _finish(figure: Figure, axes: Axes, series: Series) -> Figure:
+def _finish(figure: Figure, axes: Axes, series: Series, *, columns: int = 3) -> Figure:
     """Labelled axes, and the legend below."""
     label_axes(axes, series)
-    return legend(figure, axes)
+    return legend(figure, axes, columns=columns)
 
 
 def label_axes(axes: Axes, series: Series) -> None:

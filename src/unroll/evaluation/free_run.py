@@ -1,18 +1,20 @@
 """A free run after training: many steps, each reading the forecasts before it, scored where the truth is known."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import LARGEST, FloatArray
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
+from unroll.evaluation.evaluate import Weights, forecast_column
+from unroll.evaluation.metrics import Scores
+from unroll.evaluation.replicas import ENSEMBLE, mean_scores, spread, with_seeds
 from unroll.models.forecaster import Forecaster
 
 
@@ -50,14 +52,23 @@ class FreeRun:
 
     Args:
         course: what was forecast.
-        models, baselines: (n,) by name.
+        models, baselines: (n,) by name; with replicas, the ensemble of their best epochs is the one model.
         scores: rmse and mae of each; None where no truth is known.
+        members: (K, n) the replicas, each reading its own forecasts, by name: best, last; empty for a run without.
+        member_scores: K rows by name.
     """
 
     course: Course
     models: dict[str, FloatArray]
     baselines: dict[str, FloatArray]
-    scores: dict[str, dict[str, float | None]]
+    scores: dict[str, Scores]
+    members: dict[str, FloatArray] = field(default_factory=dict)
+    member_scores: dict[str, Sequence[Scores]] = field(default_factory=dict)
+
+    @property
+    def main(self) -> str:
+        """The model that stands for the run: the best epoch, or the ensemble."""
+        return next(iter(self.models))
 
 
 def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None, step: float | None = None) -> Course:
@@ -121,16 +132,16 @@ def free_run(
     forecaster: Forecaster,
     datamodule: WindowDataModule,
     course: Course,
-    weights: Mapping[str, Mapping[str, Tensor]],
+    weights: Weights,
     regression: LinearAutoregression,
 ) -> FreeRun:
     """Let each set of weights, and the baselines, run freely over a course.
 
     Args:
-        forecaster: the weights it has are replaced.
+        forecaster: of one replica; the weights it has are replaced.
         datamodule: after setup.
         course: from `plan_free_run`.
-        weights: state dicts by name.
+        weights: of all replicas.
         regression: the linear autoregression of the training segment.
 
     Raises:
@@ -141,36 +152,54 @@ def free_run(
     history, ahead = scaled[:, :window], scaled[:, window:]
     known = ahead[:, :, 1:] if ahead.shape[2] > 1 else None
     future = ahead[:, :, course.future_columns] if course.future_columns else None
-    models = {}
-    for name, state in weights.items():
-        forecaster.load_state_dict(state)
-        made = forecaster.free_run(history, steps, known=known, future=future)[0].double().cpu().numpy()
-        if not np.isfinite(made).all():
-            raise RunError(
-                f"the free run of the {name} epoch leaves the finite numbers at step {np.isfinite(made).argmin() + 1}: "
-                "lower free_run.steps or optimizer.lr"
-            )
-        models[name] = datamodule.transform.invert_target(made)
+    runs: dict[str, FloatArray] = {}  # (K, n)
+    for name, states in weights.items():
+        found = []
+        for state in states:
+            forecaster.load_state_dict(state)
+            made = forecaster.free_run(history, steps, known=known, future=future)[0].double().cpu().numpy()
+            if not np.isfinite(made).all():
+                raise RunError(
+                    f"the free run of the {name} epoch leaves the finite numbers at step "
+                    f"{np.isfinite(made).argmin() + 1}: lower free_run.steps or optimizer.lr"
+                )
+            found.append(datamodule.transform.invert_target(made))
+        runs[name] = np.stack(found)
+    several = len(runs["best"]) > 1
+    models = {ENSEMBLE: runs["best"].mean(axis=0)} if several else {name: made[0] for name, made in runs.items()}
     last = course.rows[window - 1, 0]
     others = {"persistence": np.full(steps, last), "linear autoregression": regression.free_run(course.rows)}
-    return FreeRun(course, models, others, {name: _errors(course, made) for name, made in (models | others).items()})
+    return FreeRun(
+        course=course,
+        models=models,
+        baselines=others,
+        scores={name: _errors(course, made) for name, made in (models | others).items()},
+        members=runs if several else {},
+        member_scores={name: [_errors(course, one) for one in made] for name, made in runs.items()} if several else {},
+    )
 
 
-def free_run_values(run: FreeRun) -> dict[str, Any]:
-    """What metrics.json says of a free run."""
-    course = run.course
+def free_run_values(run: FreeRun, seed: int) -> dict[str, Any]:
+    """What metrics.json says of a free run, in the words of unroll.evaluation.report.as_values; seed of the run."""
+    course, rows = run.course, run.member_scores
+    replicated: dict[str, Any] = {
+        "replicas": {name: with_seeds(found, seed) for name, found in rows.items()},
+        "spread": {name: spread(found) for name, found in rows.items()},
+    }
     return {
         "start": _plain(course.index[course.window_size]),
         "steps": course.steps,
         "segment": course.segment,
         "known": int((~np.isnan(course.truth)).sum()),
-        "models": {name: run.scores[name] for name in run.models},
+        "models": {name: mean_scores(found) for name, found in rows.items()}
+        | {name: run.scores[name] for name in run.models},
+        **(replicated if rows else {}),
         "baselines": {name: run.scores[name] for name in run.baselines},
     }
 
 
-def free_run_table(run: FreeRun) -> pd.DataFrame:
-    """One row a step: its label, the truth, and every forecast of it."""
+def free_run_table(run: FreeRun, seed: int) -> pd.DataFrame:
+    """One row a step: its label, the truth, and every forecast of it; the replicas are named from the run's seed on."""
     course = run.course
     name = str(course.index.name or "row")
     columns = {
@@ -178,11 +207,13 @@ def free_run_table(run: FreeRun) -> pd.DataFrame:
         "step": np.arange(1, course.steps + 1),
         "truth": course.truth,
     }
-    columns |= {f"forecast_{name}_epoch": made for name, made in run.models.items()}
+    columns |= {forecast_column(name): made for name, made in run.models.items()}
+    for number, made in enumerate(run.members.get("best", ())):
+        columns[forecast_column("best", seed + number)] = made
     return pd.DataFrame(columns | dict(run.baselines))
 
 
-def _errors(course: Course, made: FloatArray) -> dict[str, float | None]:
+def _errors(course: Course, made: FloatArray) -> Scores:
     known = ~np.isnan(course.truth)
     if not known.any():
         return {"rmse": None, "mae": None}

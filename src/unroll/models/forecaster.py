@@ -7,16 +7,17 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from unroll.config import check_arguments
 from unroll.data.windows import Batch
 from unroll.errors import ConfigError, RunError
+from unroll.models.flat import FlatParameters
 from unroll.models.network import Network
-from unroll.seeding import DROPOUT, derive_seed
+from unroll.seeding import DROPOUT, derive_seed, seed_everything
 from unroll.targets import build
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
 class Forecaster(L.LightningModule):
@@ -46,10 +47,12 @@ class Forecaster(L.LightningModule):
         self.loss_name = loss
         self.optimizer_config, self.scheduler_config = dict(optimizer), dict(scheduler or {})
         self.seed = seed
+        self.seeds = [seed]
+        self.losses: dict[str, list[float]] = {}  # of the last epoch: train, val, last_batch and lr, one a replica
+        self.flat = FlatParameters([])
         self._sums: dict[str, Tensor] = {}  # of the loss over an epoch's targets, and how many these are
         self._counts = {"train": 0, "val": 0}
         self._last_batch = torch.zeros(())
-        self._learning_rate = 0.0
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
         """(B, W, F) and (B, H, C) to a forecast (B, H), all in scaled units."""
@@ -64,12 +67,12 @@ class Forecaster(L.LightningModule):
         """One step. The loss stays on its device until the epoch ends: no waiting, no logging in the step."""
         loss = self.loss(batch)
         self._last_batch = loss.detach()
-        self._add("train", self._last_batch, len(batch.target))
+        self._add("train", self._last_batch, batch.target.shape[-2])
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect the validation loss."""
-        self._add("val", self.loss(batch), len(batch.target))
+        self._add("val", self.loss(batch), batch.target.shape[-2])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Log the test loss; the scores in the series' own units are those of unroll.evaluation."""
@@ -137,10 +140,8 @@ class Forecaster(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random numbers from (seed, epoch), so that a resumed run draws the same."""
-        torch.manual_seed(derive_seed(self.seed, DROPOUT, self.current_epoch))
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        self._learning_rate = float(optimizer.param_groups[0]["lr"])  # schedulers step before the epoch ends
+        seed_everything(derive_seed(self.seed, DROPOUT, self.current_epoch), self.device)
+        self.losses = {"lr": self._learning_rates()}  # schedulers step before the epoch ends
 
     def on_validation_epoch_end(self) -> None:
         """Log val/loss, the mean over the validation targets."""
@@ -151,8 +152,8 @@ class Forecaster(L.LightningModule):
         what some published loops print; and the epoch's first learning rate.
         """
         self._log_epoch("train")
-        self.log("train/last_batch", self._last_batch)
-        self.log("lr", self._learning_rate)
+        self.losses["last_batch"] = self._last_batch.flatten().tolist()
+        self.trainer.callback_metrics["lr"] = torch.tensor(_mean(self.losses["lr"]))
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their configs.
@@ -160,39 +161,63 @@ class Forecaster(L.LightningModule):
         Raises:
             ConfigError: where torch refuses an argument.
         """
-        optimizer = build(self.optimizer_config, torch.optim.Optimizer, "optimizer", params=self.network.parameters())
+        optimizer = build(self.optimizer_config, torch.optim.Optimizer, "optimizer", params=self._optimized())
+        self.flat.given_to(optimizer)
         if not self.scheduler_config:
             return optimizer
         about = dict(self.scheduler_config)
         timing = {key: about.pop(key) for key in ("interval", "frequency", "monitor") if key in about}
+        return {"optimizer": optimizer, "lr_scheduler": {**self._schedule(about, optimizer), **timing}}
+
+    def _schedule(self, about: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """What Lightning needs to know of a scheduler."""
         try:
-            scheduler = build(about, torch.optim.lr_scheduler.LRScheduler, "scheduler", optimizer=optimizer)
+            return {"scheduler": build(about, torch.optim.lr_scheduler.LRScheduler, "scheduler", optimizer=optimizer)}
         except KeyError as error:  # schedulers that want momentum look it up in the optimizer
             raise ConfigError(f"scheduler: {about['_target_']} does not fit this optimizer: {error}") from error
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **timing}}
+
+    def _optimized(self) -> list[nn.Parameter]:
+        """What the optimizer gets. On a CPU all parameters as one, which costs a step less; cuDNN has its own order."""
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.flat = FlatParameters(parameters if all(part.device.type == "cpu" for part in parameters) else [])
+        return self.flat.blocks or list(self.network.parameters())
+
+    def _learning_rates(self) -> list[float]:
+        """One a replica."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return [float(optimizer.param_groups[0]["lr"])]
 
     def _add(self, part: str, loss: Tensor, count: int) -> None:
         """Add a batch to the epoch's mean, on its device: no list that grows with the steps, no waiting."""
         if part not in self._sums:
             exact = torch.float32 if loss.device.type == "mps" else torch.float64
-            self._sums[part] = torch.zeros((), dtype=exact, device=loss.device)
+            self._sums[part] = torch.zeros(loss.shape, dtype=exact, device=loss.device)
         self._sums[part].add_(loss, alpha=count)
         self._counts[part] += count
 
     def _log_epoch(self, part: str) -> None:
-        """Log the mean loss over an epoch: one number leaves the device.
+        """Log the mean loss over an epoch: one number a replica leaves the device, in one copy.
 
         Raises:
             RunError: where it is no longer a finite number.
         """
         if part not in self._sums:
             return
-        mean = float(self._sums.pop(part)) / self._counts[part]
+        means = (self._sums.pop(part) / self._counts[part]).flatten().tolist()
         self._counts[part] = 0
-        if not math.isfinite(mean):
-            name = {"train": "training", "val": "validation"}[part]
-            raise RunError(
-                f"the {name} loss became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
-                "trainer.gradient_clip_val=1, or use data.transform=standard"
-            )
-        self.log(f"{part}/loss", mean)
+        for mean, seed in zip(means, self.seeds, strict=True):
+            if not math.isfinite(mean):
+                name = {"train": "training", "val": "validation"}[part]
+                whose = f" of seed {seed}" if len(means) > 1 else ""
+                raise RunError(
+                    f"the {name} loss{whose} became {mean} in epoch {self.current_epoch + 1}: lower optimizer.lr, set "
+                    "trainer.gradient_clip_val=1, or use data.transform=standard"
+                )
+        self.losses[part] = means
+        # What self.log would come to for a number of an epoch, without the two milliseconds that it takes.
+        self.trainer.callback_metrics[f"{part}/loss"] = torch.tensor(_mean(means), dtype=torch.float64)
+
+
+def _mean(values: list[float]) -> float:
+    return values[0] if len(values) == 1 else math.fsum(values) / len(values)

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from unroll.config import check_arguments
 from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError
+from unroll.models.backbones.backbone import Backbone
+from unroll.models.layers import GRU, LSTM, RNN, Dropout
 from unroll.targets import build
+
+OURS: dict[type[nn.Module], type[nn.Module]] = {nn.GRU: GRU, nn.LSTM: LSTM, nn.RNN: RNN, nn.Dropout: Dropout}
 
 
 class Network(nn.Module):
@@ -23,13 +27,17 @@ class Network(nn.Module):
         input_layout: `sequence` feeds W steps of F features; `features` feeds the window as one step of W * F.
     """
 
+    leading_dimensions = True
+    """Whether `forward` is right for tensors with more dimensions before B, where its parts are. So it is for replicas
+    (unroll.models.replicas); of a module that says nothing, torch.func.vmap makes replicas."""
+
     def __init__(
         self, backbone: nn.Module, head: nn.Module, shape: WindowShape, *, dropout: float, input_layout: str
     ) -> None:
         super().__init__()
         check_arguments(dropout=dropout, input_layout=input_layout)
         self.backbone, self.head, self.shape = backbone, head, shape
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.input_layout = input_layout
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
@@ -43,10 +51,12 @@ class Network(nn.Module):
             (B, H) in scaled units.
         """
         if self.input_layout == "features":
-            past = past.flatten(1).unsqueeze(1)  # (B, 1, W * F)
-        last = self.dropout(self.backbone(past)[:, -1])  # (B, D)
+            past = past.flatten(-2).unsqueeze(-2)  # (B, 1, W * F)
+        backbone = self.backbone
+        last = backbone.last(past) if isinstance(backbone, Backbone) else backbone(past)[..., -1, :]
+        last = self.dropout(last)  # (B, D)
         if future.shape[-1]:
-            last = torch.cat([last, future.flatten(1)], dim=1)  # (B, D + H * C)
+            last = torch.cat([last, future.flatten(-2)], dim=-1)  # (B, D + H * C)
         forecast: Tensor = self.head(last)
         return forecast
 
@@ -65,11 +75,20 @@ def build_network(model: Mapping[str, Any], shape: WindowShape) -> Network:
     steps, width = shape.window_size, shape.features
     if model["input_layout"] == "features":
         steps, width = 1, shape.window_size * shape.features
-    backbone = build(model["backbone"], nn.Module, "model.backbone", input_size=width)
+    backbone = with_our_layers(build(model["backbone"], nn.Module, "model.backbone", input_size=width))
     feature_size = _feature_size(backbone, torch.zeros(2, steps, width))
     head_size = feature_size + shape.horizon * shape.future_features
-    head = build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon)
+    head = with_our_layers(build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon))
     return Network(backbone, head, shape, dropout=model["dropout"], input_layout=model["input_layout"])
+
+
+def with_our_layers(module: nn.Module) -> nn.Module:
+    """The module with torch's recurrent layers and dropout, wherever they are in it, become ours of the same results:
+    faster on a CPU, and open to replicas. What is of a subclass stays as it is.
+    """
+    for part in module.modules():
+        part.__class__ = OURS.get(type(part), type(part))
+    return module
 
 
 def _feature_size(backbone: nn.Module, past: Tensor) -> int:

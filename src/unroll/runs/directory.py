@@ -3,7 +3,8 @@
 config.yaml        the resolved config
 run.json           status, command line, overrides, versions, git commit, times; the reason of a failure
 series.npz         the series that was trained on
-history.csv        losses, learning rate and seconds by epoch
+history.csv        losses, learning rate and seconds by epoch (means over replicas)
+history_replicas.csv  the same by seed, where there are replicas
 metrics.json       scores of the best and the last epoch, baselines, skill, seconds, parameters
 predictions.csv    the test segment (and the training segment, where asked for): truth, forecasts, baselines
 free_run.csv       the free run, where asked for: truth, forecasts, baselines
@@ -66,6 +67,7 @@ class RunDirectory:
         self.state = path / "run.json"
         self.series = path / "series.npz"
         self.history = path / "history.csv"
+        self.replica_history = path / "history_replicas.csv"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.csv"
         self.free_run = path / "free_run.csv"

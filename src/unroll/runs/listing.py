@@ -37,7 +37,8 @@ class ListedRun:
         max_epochs: at most so many.
         unit: of MAE and RMSE.
         segment: which one `scores` are of: test, or train where there is no test segment.
-        scores: of the best epoch, by metric. Only complete runs have scores.
+        replicas: how many seeds were trained together, `seed` and those after it.
+        scores: of the best epoch, by metric; with replicas, the mean over them. Only complete runs have scores.
         validation: the same on the validation segment.
     """
 
@@ -58,6 +59,7 @@ class ListedRun:
     fast_dev_run: bool | None = None
     unit: str | None = None
     segment: str | None = None
+    replicas: int | None = None
     scores: dict[str, float | None] | None = None
     validation: dict[str, float | None] | None = None
 
@@ -132,7 +134,7 @@ def _from_state(run: RunDirectory, _: Mapping[str, Any], now: datetime) -> dict[
         state = run.read_state()  # it may have ended between the two looks
         if state["status"] == "running":
             state["status"] = "killed"
-    status, reason = _entry(run.state, state, "status", str), _entry(run.state, state, "error", str)
+    status, reason = entry(run.state, state, "status", str), entry(run.state, state, "error", str)
     if status not in STATUSES:
         raise RunError(f"{run.state} is damaged: there is no status {status!r}")
     if status == "failed" and reason and reason.startswith(STOPS):
@@ -151,17 +153,18 @@ def _from_state(run: RunDirectory, _: Mapping[str, Any], now: datetime) -> dict[
 def _from_config(run: RunDirectory, _: Mapping[str, Any], __: datetime) -> dict[str, Any]:
     """Model, seed, epochs asked for; and the data, as far as a config names them."""
     config = run.read_config()
-    model, data, trainer = (_entry(run.config, config, key, dict) for key in ("model", "data", "trainer"))
+    model, data, trainer = (entry(run.config, config, key, dict) for key in ("model", "data", "trainer"))
     if not (model and data and trainer):
         raise RunError(f"{run.config} is damaged: it holds no model, data or trainer")
-    backbone = _entry(run.config, _entry(run.config, model, "backbone", dict) or {}, "_target_", str)
-    file, target = _entry(run.config, data, "path", str), _entry(run.config, data, "_target_", str)
+    backbone = entry(run.config, entry(run.config, model, "backbone", dict) or {}, "_target_", str)
+    file, target = entry(run.config, data, "path", str), entry(run.config, data, "_target_", str)
     kind = (target or "").split(".")[-2:][0]  # the module of the class
     return {
         "model": backbone.rpartition(".")[2] if backbone else None,
         "data": (Path(file).stem if file and kind == "csv" else kind) or None,
-        "seed": _entry(run.config, config, "seed", int),
-        "max_epochs": _entry(run.config, trainer, "max_epochs", int),
+        "seed": entry(run.config, config, "seed", int),
+        "replicas": entry(run.config, config, "replicas", int) or 1,
+        "max_epochs": entry(run.config, trainer, "max_epochs", int),
     }
 
 
@@ -177,14 +180,14 @@ def _from_results(run: RunDirectory, known: Mapping[str, Any], _: datetime) -> d
     scores = best_scores(run.metrics, metrics, segment)
     if scores is None:
         raise RunError(f"{run.metrics} is damaged: it holds no scores")
-    epochs, seconds = (_entry(run.metrics, metrics, key, dict) or {} for key in ("epochs", "seconds"))
+    epochs, seconds = (entry(run.metrics, metrics, key, dict) or {} for key in ("epochs", "seconds"))
     return {
-        "data": _entry(run.metrics, metrics, "data", str) or known.get("data"),
-        "seconds": _entry(run.metrics, seconds, "total", float),
-        "epochs": _entry(run.metrics, epochs, "trained", int),
-        "best_epoch": _entry(run.metrics, epochs, "best", int),
+        "data": entry(run.metrics, metrics, "data", str) or known.get("data"),
+        "seconds": entry(run.metrics, seconds, "total", float),
+        "epochs": entry(run.metrics, epochs, "trained", int),
+        "best_epoch": entry(run.metrics, epochs, "best", int),
         "fast_dev_run": bool(metrics.get("fast_dev_run")),  # true, or a number of batches
-        "unit": _entry(run.metrics, metrics, "unit", str) or None,
+        "unit": entry(run.metrics, metrics, "unit", str) or None,
         "segment": segment,
         "scores": scores,
         "validation": best_scores(run.metrics, metrics, "validation"),
@@ -216,11 +219,11 @@ def best_scores(file: Path, metrics: Mapping[str, Any], segment: str) -> dict[st
     """The scores of the best epoch on a segment; None where there is no such segment."""
     scored: Mapping[str, Any] | None = metrics
     for key in (segment, "models", "best"):
-        scored = _entry(file, scored, key, dict) if scored else None
-    return {metric: _entry(file, scored, metric, float) for metric in SCORES} if scored else None
+        scored = entry(file, scored, key, dict) if scored else None
+    return {metric: entry(file, scored, metric, float) for metric in SCORES} if scored else None
 
 
-def _entry(file: Path, values: Mapping[str, Any], key: str, kind: type[Kind]) -> Kind | None:
+def entry(file: Path, values: Mapping[str, Any], key: str, kind: type[Kind]) -> Kind | None:
     """An entry of a file, None where it is missing or null.
 
     Raises:
@@ -238,7 +241,7 @@ def _entry(file: Path, values: Mapping[str, Any], key: str, kind: type[Kind]) ->
 
 
 def _time(file: Path, state: Mapping[str, Any], key: str) -> datetime | None:
-    text = _entry(file, state, key, str)
+    text = entry(file, state, key, str)
     if text is None:
         return None
     try:

@@ -34,6 +34,8 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
         data: from `data_digest`; it stands for the file, wherever that lies.
     """
     config = in_one_form({key: value for key, value in config.items() if key not in NO_MATTER})
+    if config.get("replicas") == 1:  # as before there were any
+        del config["replicas"]
     if data is not None:
         config["data"]["path"] = data
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
@@ -66,7 +68,9 @@ def run_name(config: dict[str, Any], known_by: str) -> str:
     kind = str(data["_target_"]).split(".")[-2:][0]  # the module of the class
     sizes = {"window": data["window_size"], "hidden": model.get("hidden_size"), "dropout": model.get("dropout")}
     words = [kind, str(model["backbone"]["_target_"]).rpartition(".")[2]]
-    words += [f"{key}{value}" for key, value in (sizes | {"seed": config["seed"]}).items() if value is not None]
+    replicas = config.get("replicas", 1)
+    sizes |= {"seed": config["seed"], "replicas": replicas if replicas > 1 else None}
+    words += [f"{key}{value}" for key, value in sizes.items() if value is not None]
     slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.")[:40] for word in words)
     return f"{slug}_{known_by[:12]}".lower()
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from unroll.sweeps.intervals import Interval
+from unroll.evaluation.intervals import Interval
 from unroll.sweeps.keys import headings, shown
 from unroll.sweeps.leaderboard import LARGEST_IS_BEST, METRICS, SAME, UNKNOWN, Leaderboard, Table, count_left_out
 from unroll.tables import number, ratio
@@ -219,6 +219,8 @@ def legend(board: Leaderboard) -> list[str]:
     found.append(f"{skill}, {reported}" if board.metric != "skill" else skill)
     if several:
         found[-1] += f"; best, worst: of the seeds, by {reported} {metric}"
+    if any(row.replicated for table in board.tables for row in table.rows):
+        found.append("seconds: for one seed; replicas are trained together, and share the seconds of their run")
     return found
 
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from unroll.evaluation.intervals import Interval, interval
 from unroll.sweeps.cells import ABSENT, key_fields, measured_in, numbers
 from unroll.sweeps.entries import identity
-from unroll.sweeps.intervals import Interval, interval
 from unroll.sweeps.keys import shown, value_order
 from unroll.sweeps.leaderboard import LARGEST_IS_BEST, METRICS, Row, Table
 

@@ -12,9 +12,11 @@ from typing import Any
 from unroll.errors import RunError, UnrollError
 from unroll.runs.directory import RunDirectory, main_segment, read_json
 from unroll.runs.listing import SCORES, find_runs, read_run
+from unroll.runs.replicas import check_replicas, replica_scores
 from unroll.runs.reuse import COUNTS_OR_FRACTIONS, NO_MATTER
 
 SEGMENTS = ("validation", "test", "train")
+SEEDS = ("seed", "replicas")  # which seeds a run is of
 CHOICE = "._target_"  # ends the key of a class: model, optimizer, ...
 LARGEST_INTEGER = 2**63
 LARGEST = 1e100  # of a score: what is beyond is no result, and its square no number
@@ -44,16 +46,16 @@ class Entry:
     Args:
         name: for people.
         finished: when, ISO 8601; the newest of equal runs counts.
-        seed: of its config.
+        seed: of its config; with replicas, the first.
         replicas: one a seed.
-        config: JSON value by dotted key, without the seed and what does not matter to a result. A class goes by its
+        config: JSON value by dotted key, without the seeds and what does not matter to a result. A class goes by its
             part: `model`, `data`, `optimizer`. A data file goes by its digest.
         asked: the keys that its command line named.
         segment: whose scores stand for the run: test, or train where there is no test segment.
         title, kind, unit, target: of the series.
         windows: their number, by segment.
         baseline: the name of the best one, by segment.
-        seconds: of all epochs.
+        seconds: of all epochs, for all seeds together.
     """
 
     name: str
@@ -147,7 +149,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) -> Entry:
     metrics, state = read_json(run.metrics), run.read_state()
-    keys = dict(flatten({key: value for key, value in config.items() if key not in (*NO_MATTER, "seed")}))
+    keys = dict(flatten({key: value for key, value in config.items() if key not in (*NO_MATTER, *SEEDS)}))
     keys = {"model" if key == "model.backbone._target_" else key.removesuffix(CHOICE): keys[key] for key in keys}
     if isinstance(state.get("data_sha256"), str):
         keys["data.path"] = state["data_sha256"]
@@ -156,13 +158,16 @@ def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) 
     seed = config.get("seed")
     if type(seed) is not int or abs(seed) >= LARGEST_INTEGER:
         raise RunError(f"{run.config} is damaged: its seed is {str(seed)[:40]!r}")
+    count = config.get("replicas", 1)
+    if type(count) is not int or count < 1:
+        raise RunError(f"{run.config} is damaged: its replicas are {str(count)[:40]!r}")
     parts = [segment for segment in SEGMENTS if segment in metrics]
     baseline = {segment: _value(run.metrics, metrics, str, segment, "best_baseline", default="") for segment in parts}
     return Entry(
         name=name,
         finished=finished,
         seed=seed,
-        replicas=_replicas(run.metrics, metrics, seed),
+        replicas=_replicas(run.metrics, metrics, seed, count),
         config=keys,
         asked=frozenset(word.lstrip("+").partition("=")[0] for word in asked),
         segment=main_segment(metrics),
@@ -176,16 +181,22 @@ def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) 
     )
 
 
-def _replicas(file: Path, metrics: Mapping[str, Any], seed: int) -> list[Replica]:
-    """One a seed; a run that trains several seeds together has several."""
-    scores: dict[str, Mapping[str, float | None]] = {}
+def _replicas(file: Path, metrics: Mapping[str, Any], seed: int, count: int) -> list[Replica]:
+    """One a seed; a run that trains several seeds together has several, and the baselines are the same for all."""
+    check_replicas(file, metrics, seed, count)
+    scores: list[dict[str, Mapping[str, float | None]]] = [{} for _ in range(count)]
     baselines: dict[str, Mapping[str, float | None]] = {}
     for segment in (segment for segment in SEGMENTS if segment in metrics):
-        scores[segment] = _scores(file, metrics, segment, "models", "best")
+        if count == 1:
+            scores[0][segment] = _scores(file, metrics, segment, "models", "best")
+        else:
+            rows = replica_scores(file, metrics, segment, seed, count)
+            for number, row in enumerate(rows):
+                scores[number][segment] = _scores(file, {"replica": row}, "replica")
         name = _value(file, metrics, str, segment, "best_baseline", default="")
         if name:
             baselines[segment] = _scores(file, metrics, segment, "baselines", name)
-    return [Replica(seed, scores, baselines)]
+    return [Replica(seed + number, found, baselines) for number, found in enumerate(scores)]
 
 
 def _scores(file: Path, metrics: Mapping[str, Any], *place: str) -> dict[str, float | None]:

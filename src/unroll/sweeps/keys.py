@@ -15,7 +15,10 @@ Config = Mapping[str, Any]
 
 
 def seed_keys(entries: Sequence[Entry]) -> set[str]:
-    """The seeds of parts that follow the run's, as data.seed=${seed} does: with it, they count as one."""
+    """The seeds of parts that follow the run's, as data.seed=${seed} does: with it, they count as one.
+
+    Replicas share one data set, whatever their seeds: with such a run, no seed of a part follows.
+    """
     places: dict[str, set[int]] = {}
     for entry in entries:
         for key, value in entry.config.items():
@@ -23,7 +26,9 @@ def seed_keys(entries: Sequence[Entry]) -> set[str]:
                 places.setdefault(key, set()).add(value)
     candidates = {key for key, values in places.items() if len(values) > 1}
     for entry in entries:
-        candidates -= {key for key in candidates & entry.config.keys() if not _same(entry.config[key], entry.seed)}
+        alone = len(entry.replicas) == 1
+        followed = {key for key in candidates & entry.config.keys() if alone and _same(entry.config[key], entry.seed)}
+        candidates -= entry.config.keys() - followed
     return candidates
 
 

@@ -4,6 +4,7 @@ Rows are sorted by the validation segment, which is for choosing. What is chosen
 it is: nothing is left to report it on.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unroll.errors import RunError
+from unroll.evaluation.intervals import Interval, distinguishable, interval
 from unroll.sweeps.entries import Entry, Found, LeftOut, Replica, Scores, identity, read_entries
-from unroll.sweeps.intervals import Interval, distinguishable, interval
 from unroll.sweeps.keys import columns, seed_keys, target_values, value_order, varying
 
 METRICS = {"rmse": "RMSE", "mae": "MAE", "mase": "MASE", "r2": "R2", "skill": "skill"}
@@ -60,8 +61,14 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """Of all epochs, the mean over the runs."""
-        return interval([entry.seconds for entry in self.entries]).mean
+        """Of all epochs, for one seed: a run with replicas divides its seconds by them."""
+        seeds = sum(len(entry.replicas) for entry in self.entries)
+        return math.fsum(entry.seconds for entry in self.entries) / seeds
+
+    @property
+    def replicated(self) -> bool:
+        """Whether a run of it trained several seeds together."""
+        return any(len(entry.replicas) > 1 for entry in self.entries)
 
     @property
     def parameters(self) -> int:

@@ -28,3 +28,8 @@ class Backbone(nn.Module, ABC):
     def forward(self, past: Tensor) -> Tensor:
         """(B, W, F) to features (B, W, D), feature t from rows 0..t."""
         return self.scan(past)[0]
+
+    def last(self, past: Tensor) -> Tensor:
+        """(B, W, F) to the last feature (B, D), which is all that a forecast is made from."""
+        features: Tensor = self(past)
+        return features[..., -1, :]

@@ -17,6 +17,8 @@ class MLPHead(nn.Module):
         sizes: hidden layers, for example [16, 8]; none: one linear layer.
     """
 
+    leading_dimensions = True  # see Network
+
     def __init__(self, input_size: int, horizon: int, *, sizes: Sequence[int] = ()) -> None:
         super().__init__()
         check_arguments(sizes=sizes)

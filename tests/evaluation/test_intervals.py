@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unroll.sweeps.intervals import central_probability, distinguishable, interval, t_quantile
+from unroll.evaluation.intervals import central_probability, distinguishable, interval, t_quantile
 
 scores = st.floats(-1e6, 1e6, allow_subnormal=False)
 

@@ -1,4 +1,4 @@
-"""95 % t intervals of a mean over seeds, and of the difference between two rows of a leaderboard.
+"""95 % t intervals of a mean over seeds, and of the difference between two such means, as of rows of a leaderboard.
 
 Seeds are few, three or five: too few for a bootstrap, whose intervals are then too narrow. The t interval takes the
 seeds' scores as normally distributed. Quantiles are of this module: SciPy is no dependency.
