@@ -15,13 +15,14 @@ import pytest
 from matplotlib.image import imread
 
 from conftest import ROOT
+from processes import python
 
 SCRIPT = str(ROOT / "scripts" / "reproduce.py")
 
 
 def reproduce(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     jobs = [] if "--jobs" in words else ["--jobs", "1"]  # each has to import torch
-    arguments = [sys.executable, SCRIPT, "--output", str(folder), *jobs, *words]
+    arguments = [*python(), SCRIPT, "--output", str(folder), *jobs, *words]
     return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
