@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
+from processes import python
 from unroll.train import Result, train
 
 ROOT = Path(__file__).parent.parent
@@ -63,10 +64,15 @@ def run_training(tmp_path: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python train.py ...` as a user does, from the repository root, into a folder of the test."""
+    """Run `python train.py ...` as a user does, from the repository root, into a folder of the test.
 
-    def run(*arguments: str, script: str = "train.py", output_dir: bool = True) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, str(ROOT / script), *arguments]
+    A copy of a process that has imported the libraries runs it (see processes.py), or with `real` a Python of its own.
+    """
+
+    def run(
+        *arguments: str, script: str = "train.py", output_dir: bool = True, real: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        words = [*([sys.executable] if real else python()), str(ROOT / script), *arguments]
         if output_dir:
             words.append(f"output_dir={tmp_path / 'outputs'}")
         environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}

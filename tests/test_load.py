@@ -17,6 +17,7 @@ import yaml
 
 import unroll
 from conftest import ROOT
+from processes import python
 from unroll import load_run
 from unroll.data.calendar import continued
 from unroll.errors import DataError, UnrollError
@@ -62,7 +63,7 @@ def copied(trained, tmp_path) -> Path:
 
 
 def script(name: str, *words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
+    arguments = [*python(), str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
     return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 

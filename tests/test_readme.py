@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
+from processes import python
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -58,7 +59,7 @@ def test_there_are_commands_to_test():
 @pytest.fixture(scope="module")
 def trained(clone) -> str:
     """A run, for the commands that use one."""
-    first = run([sys.executable, "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
+    first = run([*python(), "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
     found = re.search(r"^run: (.*)$", first, re.MULTILINE)
     assert found
     return found[1]
@@ -66,7 +67,7 @@ def trained(clone) -> str:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
 def test_python_commands(command, clone, request):
-    words = [sys.executable, *shlex.split(command)[1:]]
+    words = [*python(), *shlex.split(command)[1:]]
     if "--help" not in words and {"train.py", "scripts/reproduce.py"} & {*words}:
         words.append("trainer.max_epochs=2")
     if "train.py" in words and "-m" in words:
@@ -76,7 +77,7 @@ def test_python_commands(command, clone, request):
     if "outputs/RUN" in command:
         words = [word.replace("outputs/RUN", request.getfixturevalue("trained")) for word in words]
     if "outputs/sweeps/SWEEP" in command:
-        run([sys.executable, "train.py", "-m", "seed=0,1", "sweep.name=readme", "trainer.max_epochs=1"], clone)
+        run([*python(), "train.py", "-m", "seed=0,1", "sweep.name=readme", "trainer.max_epochs=1"], clone)
         words = [word.replace("SWEEP", "readme") for word in words]
     if "benchmark.py" in command:
         words += ["--jobs", "2", "--alternations", "1"]

@@ -158,7 +158,7 @@ def test_a_seed_repeats_exactly_also_the_second_run_of_a_process(seed, run_train
 
 def test_a_seed_repeats_exactly_in_another_process(run_training, command, tmp_path):
     first = run_training(*FULL, "trainer.max_epochs=2", "seed=0")
-    done = command(*FULL, "trainer.max_epochs=2", "seed=0")
+    done = command(*FULL, "trainer.max_epochs=2", "seed=0", real=True)
     assert done.returncode == 0, done.stderr
     newest = max((tmp_path / "outputs").iterdir(), key=lambda path: path.stat().st_mtime)
     found = json.loads((newest / "metrics.json").read_text())

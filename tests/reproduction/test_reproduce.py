@@ -15,13 +15,14 @@ import pytest
 from matplotlib.image import imread
 
 from conftest import ROOT
+from processes import python
 
 SCRIPT = str(ROOT / "scripts" / "reproduce.py")
 
 
 def reproduce(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     jobs = [] if "--jobs" in words else ["--jobs", "1"]  # each has to import torch
-    arguments = [sys.executable, SCRIPT, "--output", str(folder), *jobs, *words]
+    arguments = [*python(), SCRIPT, "--output", str(folder), *jobs, *words]
     return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -157,7 +158,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interruption_the_same_command_goes_on(sign, tmp_path):
-    words = ("trainer.max_epochs=600", "checkpoint_seconds=0")
+    words = ("trainer.max_epochs=300", "checkpoint_seconds=0")
     process = start(tmp_path, *words, "--jobs", "1")
     workers = children_of(process.pid)
     if sign is signal.SIGINT:
@@ -176,12 +177,12 @@ def test_after_an_interruption_the_same_command_goes_on(sign, tmp_path):
     (first,) = runs_of(tmp_path)
     assert not (first / "metrics.json").exists()
     half = len(pd.read_csv(first / "history.csv"))
-    assert 0 < half < 600
-    again = reproduce("--seeds", "2", "noisy_sine_gru", "trainer.max_epochs=600", folder=tmp_path)
+    assert 0 < half < 300
+    again = reproduce("--seeds", "2", "noisy_sine_gru", "trainer.max_epochs=300", folder=tmp_path)
     assert again.returncode == 0, again.stderr
     assert runs_of(tmp_path)[0] == first
     assert len(runs_of(tmp_path)) == 2
-    assert len(pd.read_csv(first / "history.csv")) == 600
+    assert len(pd.read_csv(first / "history.csv")) == 300
     assert len(json.loads((first / "run.json").read_text())["resumed"]) == 1
 
 

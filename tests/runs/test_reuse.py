@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -109,14 +110,32 @@ def test_a_run_that_was_changed_half_way_is_no_run_of_its_last_config(once, run_
     assert whole.metrics["weights_sha256"] != clipped.metrics["weights_sha256"]
 
 
+FREE = (*QUICK, "free_run.steps=5")
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory) -> Path:
+    """A folder with a run, to be copied before it is damaged."""
+    outputs = tmp_path_factory.mktemp("complete") / "outputs"
+    train_once(load_config(f"output_dir={outputs}", *FREE), FREE)
+    return outputs
+
+
+def test_a_copied_run_is_known(once, complete, tmp_path):
+    """So the copies below are made again for their damage alone."""
+    shutil.copytree(complete, tmp_path / "outputs")
+    assert [once(*FREE).run.path] == list((tmp_path / "outputs").iterdir())
+
+
 @pytest.mark.parametrize("name", ["history.csv", "config.yaml", "metrics.json", "free_run.csv", "run.json"])
 @pytest.mark.parametrize("content", [None, "", "half"])
-def test_a_complete_run_that_is_damaged_is_made_again(once, name, content):
-    words = (*QUICK, "free_run.steps=5")
-    path = once(*words).run.path / name
+def test_a_complete_run_that_is_damaged_is_made_again(once, name, content, complete, tmp_path):
+    shutil.copytree(complete, tmp_path / "outputs")
+    (run,) = (tmp_path / "outputs").iterdir()
+    path = run / name
     whole = path.read_text()
     path.unlink() if content is None else path.write_text("" if content == "" else whole[: len(whole) // 2])
-    again = once(*words)
+    again = once(*FREE)
     assert again.run.path != path.parent
     assert again.run.metrics.exists()
 

@@ -478,6 +478,7 @@ def test_several_directions_in_a_journal_side_by_side(tmp_path: Path, command: C
     done = command(
         *("-m", "--config-dir", str(tmp_path), "sweep=front", "hydra/sweeper=optuna", "hydra/launcher=joblib"),
         *("data.points=120", "trainer.max_epochs=2", "trainer=cpu", "seed=3", "hydra.launcher.n_jobs=2"),
+        real=True,  # it starts workers, which import its main module
     )
     assert done.returncode == 0, done.stderr
     assert "Pareto front" in done.stdout

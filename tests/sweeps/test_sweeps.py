@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from conftest import CONF, ROOT, load_config, options
+from processes import python
 from unroll.config import check_config, plain
 from unroll.runs.directory import RunDirectory, is_held
 from unroll.runs.reuse import data_digest, fingerprint, run_name
@@ -31,11 +32,11 @@ needs_joblib = pytest.mark.skipif(
 )
 
 
-def start(output: Path, *words: str) -> subprocess.Popen[str]:
+def start(output: Path, *words: str, interpreter: Sequence[str] = (sys.executable,)) -> subprocess.Popen[str]:
     """A sweep in a process group of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), "-m", *words, f"output_dir={output}"],
+        [*interpreter, str(ROOT / "train.py"), "-m", *words, f"output_dir={output}"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -47,8 +48,9 @@ def start(output: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def sweep(output: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    """A whole sweep: what it printed, and its errors."""
-    process = start(output, *words)
+    """A whole sweep: what it printed, and its errors. A launcher's workers are started by a Python of its own."""
+    launched = any(word.startswith("hydra/launcher=") for word in words)
+    process = start(output, *words, interpreter=[sys.executable] if launched else python())
     printed, errors = process.communicate(timeout=300)
     assert process.returncode == code, printed + errors
     return printed, errors
@@ -197,7 +199,7 @@ def test_failed_jobs_stop_no_other_and_are_tried_again(tmp_path):
 
 def test_sweeps_that_start_together_do_not_touch_each_other(tmp_path):
     words = ("data.points=120", "data.window_size=6", "trainer.max_epochs=1", "trainer=cpu")
-    eight = [start(tmp_path, *words, f"seed={seed}") for seed in range(8)]
+    eight = [start(tmp_path, *words, f"seed={seed}", interpreter=python()) for seed in range(8)]
     for process in eight:
         printed, errors = process.communicate(timeout=300)
         assert process.returncode == 0, printed + errors
