@@ -58,8 +58,9 @@ def test_there_are_commands_to_test():
 
 @pytest.fixture(scope="module")
 def trained(clone) -> str:
-    """A run, for the commands that use one."""
-    first = run([*python(), "train.py", "trainer.max_epochs=1", "output_dir=outputs/first"], clone)
+    """A run with replicas, for the commands that use one."""
+    words = ["train.py", "replicas=4", "trainer.max_epochs=1", "output_dir=outputs/first"]
+    first = run([*python(), *words], clone)
     found = re.search(r"^run: (.*)$", first, re.MULTILINE)
     assert found
     return found[1]
@@ -72,6 +73,8 @@ def test_python_commands(command, clone, request):
         words.append("trainer.max_epochs=2")
     if "train.py" in words and "-m" in words:
         words.append("seed=0")
+    if "replicas=16" in words:
+        words.append("replicas=3")
     if "--seeds" in words:
         words += ["--seeds", "2"]
     if "outputs/RUN" in command:
