@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning import Callback
 from matplotlib.image import imread
+from rich.console import Console
 from sklearn.metrics import r2_score, root_mean_squared_error
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,9 +22,11 @@ from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import RunError
+from unroll.loop import StepLoop
 from unroll.recorder import load_checkpoint
+from unroll.runs.directory import RunDirectory
 from unroll.targets import build
-from unroll.train import build_forecaster
+from unroll.train import build_forecaster, train_in
 
 FULL = ("model.num_layers=2", "model.dropout=0.3", "trainer.gradient_clip_val=0.5", "data.window_size=6")
 
@@ -413,3 +417,39 @@ def test_a_continued_experiment_equals_an_uninterrupted_one(experiment, run_trai
     pd.testing.assert_frame_equal(*histories, check_exact=True)
     if experiment == "sine_gru":
         assert whole.run.free_run.read_bytes() == continued.run.free_run.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "extra", [["trainer.gradient_clip_val=0.1", "replicas=2", "scheduler=plateau"], ["scheduler=cosine"]]
+)
+def test_the_short_way_of_a_step_gives_the_bits_of_lightnings_own(extra, run_training, monkeypatch):
+    """And is taken, unless a callback asks for what it leaves out."""
+    words = ["trainer=cpu", "trainer.max_epochs=3", "data.points=300", "model.dropout=0.2", *extra]
+    ways = []
+    plain_step = StepLoop.advance
+    is_plain = StepLoop._is_plain.func
+    monkeypatch.setattr(
+        StepLoop, "advance", lambda loop, data: (ways.append(loop._is_plain), plain_step(loop, data))[1]
+    )
+    short = run_training(*words)
+    assert all(ways)
+    monkeypatch.setattr(StepLoop, "_is_plain", property(lambda loop: is_plain(loop) and False))
+    own = run_training(*words)
+    assert not ways[-1]
+    assert own.metrics["weights_sha256"] == short.metrics["weights_sha256"]
+    assert own.metrics["test"] == short.metrics["test"]
+
+
+def test_a_callback_inside_the_step_is_called(tmp_path):
+    seen = []
+
+    class Watching(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+            seen.append(float(optimizer.param_groups[0]["params"][0].grad.norm()))
+
+    cfg = load_config(f"output_dir={tmp_path}", "trainer=cpu", "trainer.max_epochs=1", "data.points=200")
+    run = RunDirectory.create(tmp_path, "watched")
+    with run.locked():
+        train_in(run, cfg, [], Console(file=io.StringIO()), [Watching()])
+    assert len(seen) > 2
+    assert min(seen) > 0

@@ -22,6 +22,7 @@ from unroll.errors import ConfigError, RunError, UnrollError
 from unroll.evaluation.evaluate import evaluate, fit_reference, predictions
 from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
+from unroll.memory import keep_freed_memory
 from unroll.models.forecaster import Forecaster
 from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas
@@ -256,6 +257,7 @@ def _prepare(
     begun = time.monotonic()
     calm_libraries()
     torch.set_num_threads(cfg.threads)
+    keep_freed_memory()
     check_accelerator(cfg.trainer.accelerator)
     datamodule = build(plain(cfg.data), WindowDataModule, "data", shuffle_seed=cfg.seed)
     datamodule.loaded = series

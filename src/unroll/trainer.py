@@ -18,6 +18,7 @@ from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.errors import ConfigError, nearest
 from unroll.interrupts import TERMINATED
+from unroll.loop import step_plainly
 from unroll.models.forecaster import Forecaster
 
 OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
@@ -39,7 +40,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool 
             )
     asked = plain(cfg.trainer) | ({} if validate else {"limit_val_batches": 0})
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **asked,
             callbacks=callbacks,
             default_root_dir=cfg.output_dir,
@@ -50,6 +51,8 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool 
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
+        step_plainly(trainer)
+        return trainer
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: lightning.Trainer refuses its arguments: {error}".splitlines()[0]) from error
 

@@ -143,6 +143,9 @@ class Forecaster(L.LightningModule):
         seed_everything(derive_seed(self.seed, DROPOUT, self.current_epoch), self.device)
         self.losses = {"lr": self._learning_rates()}  # schedulers step before the epoch ends
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Lightning's hook: gradients keep their memory over a validation."""
+
     def on_validation_epoch_end(self) -> None:
         """Log val/loss, the mean over the validation targets."""
         self._log_epoch("val")
