@@ -453,3 +453,14 @@ def test_a_callback_inside_the_step_is_called(tmp_path):
         train_in(run, cfg, [], Console(file=io.StringIO()), [Watching()])
     assert len(seen) > 2
     assert min(seen) > 0
+
+
+def test_a_checkpoint_of_an_older_version_is_not_gone_on_with(run_training):
+    run = run_training("trainer=cpu", "trainer.max_epochs=1", "data.points=200").run
+    checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+    del checkpoint["callbacks"]["Recorder"]["tracks"]
+    torch.save(checkpoint, run.last_checkpoint)
+    with pytest.raises(
+        RunError, match=r"last.ckpt is of an older version, and cannot be gone on with: start a new run"
+    ):
+        run_training(f"resume={run.path}", "trainer.max_epochs=2")

@@ -178,6 +178,12 @@ def _check_replicas(cfg: DictConfig) -> None:
     precision = cfg.trainer.get("precision")
     if precision is not None and str(precision) not in ("32", "32-true", "64", "64-true"):
         raise ConfigError(f"replicas={count}: trainer.precision={precision} is not for replicas: use 32-true, {alone}")
+    for key in ("min_epochs", "min_steps"):
+        if cfg.trainer.get(key) is not None:
+            raise ConfigError(
+                f"replicas={count}: trainer.{key} is not for replicas, each of which stops by itself: raise "
+                f"early_stopping.patience, {alone}"
+            )
     if cfg.seed + count > 2**32:
         raise ConfigError(f"seed={cfg.seed}, replicas={count}: the last seed must be at most {2**32 - 1}: lower seed")
 

@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from unroll.data.module import WindowDataModule
 from unroll.models.forecaster import Forecaster
 from unroll.models.replicated import ReplicatedForecaster
+from unroll.recorder import Recorder
 
 INSIDE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 OF_CALLBACKS = ("on_train_batch_start", *INSIDE)
@@ -28,7 +29,7 @@ class StepLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: Any) -> None:
         """One batch: see Lightning's method of this name, whose order this keeps."""
-        if self.restarting or not self._is_plain:
+        if self.restarting or self.trainer.accumulate_grad_batches != 1 or not self._is_plain:
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
@@ -60,6 +61,7 @@ class StepLoop(_TrainingEpochLoop):
         """Whether nobody asks for more."""
         trainer = self.trainer
         module, datamodule = trainer.lightning_module, trainer.datamodule
+        others = [callback for callback in trainer.callbacks if not isinstance(callback, Recorder)]
         own = (Forecaster.training_step, ReplicatedForecaster.training_step)
         return (
             type(module).training_step in own
@@ -67,7 +69,8 @@ class StepLoop(_TrainingEpochLoop):
             and type(datamodule).transfer_batch_to_device is WindowDataModule.transfer_batch_to_device
             and not any(_overrides(module, L.LightningModule, name) for name in OF_MODULES)
             and not any(_overrides(one, L.Callback, name) for one in trainer.callbacks for name in OF_CALLBACKS)
-            and len(trainer.optimizers) == trainer.accumulate_grad_batches == 1
+            and not any(_overrides(one, L.Callback, "on_train_batch_end") for one in others)
+            and len(trainer.optimizers) == 1
             and type(trainer.precision_plugin) is Precision
             and type(trainer.profiler) is PassThroughProfiler
             and type(trainer.strategy) is SingleDeviceStrategy
@@ -82,4 +85,4 @@ def step_plainly(trainer: L.Trainer) -> None:
 
 
 def _overrides(one: L.LightningModule | L.Callback, base: type, name: str) -> bool:
-    return getattr(type(one), name) is not getattr(base, name)
+    return name in vars(one) or getattr(type(one), name) is not getattr(base, name)

@@ -280,3 +280,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or missing:
         raise RunError(f"{path} is no checkpoint of a run: it holds no {', '.join(missing)}")
     return checkpoint
+
+
+def continuable(checkpoint: dict[str, Any]) -> bool:
+    """Whether a checkpoint of a run holds what this recorder needs to go on."""
+    callbacks = checkpoint.get("callbacks")
+    saved = callbacks.get(Recorder.__qualname__) if isinstance(callbacks, dict) else None
+    return isinstance(saved, dict) and {"history", "tracks", "best", "last"} <= saved.keys()

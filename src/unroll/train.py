@@ -28,7 +28,7 @@ from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas
 from unroll.models.replicated import ReplicatedForecaster
 from unroll.progress import PatientConsole
-from unroll.recorder import Recorder, load_checkpoint
+from unroll.recorder import Recorder, continuable, load_checkpoint
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
 from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
@@ -221,6 +221,8 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
         return None
     never_saved = state["status"] != "complete" and not run.last_checkpoint.exists()
     checkpoint = None if never_saved else load_checkpoint(run.last_checkpoint)
+    if checkpoint and not continuable(checkpoint):
+        raise RunError(f"{run.last_checkpoint} is of an older version, and cannot be gone on with: start a new run")
     done, steps, inside = 0, 0, False
     if checkpoint:
         done, steps, inside = (
@@ -228,8 +230,7 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
             checkpoint.get("global_step", 0),
             checkpoint["unroll"].get("inside_epoch", False),
         )
-    going = len(checkpoint["seeds"]) if checkpoint and isinstance(checkpoint.get("seeds"), list) else None
-    check_continuation(cfg, run, done, steps, inside_epoch=inside, going=going)
+    check_continuation(cfg, run, done, steps, inside_epoch=inside)
     series = Series.load(run.series) if run.series.exists() or not never_saved else None  # it died before it wrote any
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
     task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)

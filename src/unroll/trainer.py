@@ -98,4 +98,5 @@ def calm_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*available but not used.*")  # trainer=cpu beside a GPU is a choice
+    warnings.filterwarnings("ignore", ".*have not yet implemented the batching rule.*")  # slow, and right
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # lightning 2.6 with torch 2.13

@@ -140,16 +140,15 @@ class Asks(nn.Module):
         return self.how(self.mix(past))
 
 
-class Remembers(nn.Module):
-    """Its result depends on how often it was called: no network."""
+class Keeps(nn.Module):
+    """A tensor of its own that is neither a parameter nor a buffer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mix, self.calls = nn.Linear(3, 4), 0
+        self.mix, self.kept = nn.Linear(3, 4), torch.rand(4)
 
     def forward(self, past: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        return self.mix(past) * self.calls
+        return self.mix(past) * self.kept
 
 
 @pytest.mark.parametrize(
@@ -157,8 +156,8 @@ class Remembers(nn.Module):
     [
         (lambda rows: rows * (2 if rows.sum() > 0 else 1), "data-dependent control flow"),
         (lambda rows: rows * rows.max().item(), "item()"),
-        (lambda rows: rows * torch.rand_like(rows), "rand_like"),
-        (lambda rows: nn.functional.dropout(rows, 0.5, True), "nn.functional.dropout"),
+        (lambda rows: rows * torch.rand_like(rows), "only those of nn.Dropout"),
+        (lambda rows: nn.functional.dropout(rows, 0.5, True), "nn.functional.dropout(rows"),
         (lambda rows: nn.GRU(4, 4, bidirectional=True)(rows)[0][..., :4], "gru"),
     ],
     ids=["if", "item", "random", "dropout", "cudnn"],
@@ -170,9 +169,62 @@ def test_what_cannot_be_replicated_is_named(how, words):
     assert "-m seed=" in str(caught.value)
 
 
-def test_a_module_with_state_of_its_own_is_refused():
-    with pytest.raises(ConfigError, match=r"Remembers cannot be replicated.*otherwise than each alone"):
-        check_replicas(networks(Remembers))
+class Says(nn.Module):
+    """Wrongly that it takes leading dimensions, which shows in training only."""
+
+    leading_dimensions = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(3, 4)
+
+    def forward(self, past: torch.Tensor) -> torch.Tensor:
+        made = self.mix(past)
+        return made - made.mean(0) if self.training else made
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(Keeps, "backbone.kept is no parameter and no buffer"), (Says, "leading_dimensions = True right in")],
+)
+def test_what_computes_otherwise_together_is_refused(module, words):
+    with pytest.raises(
+        ConfigError, match=rf"{module.__name__} cannot be replicated.*otherwise than each alone"
+    ) as caught:
+        check_replicas(networks(module))
+    assert words in str(caught.value)
+
+
+def test_a_network_that_fails_by_itself_is_told_from_one_that_cannot_be_replicated():
+    def spoiled(rows):
+        rows = torch.tanh(rows)
+        rows[:, 0] = 0
+        return rows
+
+    with pytest.raises(ConfigError, match="the network fails, also of a single seed: one of the variables needed"):
+        check_replicas(networks(lambda: Asks(spoiled)))
+
+
+class Norm(nn.Module):
+    """Buffers that change in training; one that the seed decides."""
+
+    def __init__(self, persistent: bool) -> None:
+        super().__init__()
+        self.mix, self.norm = nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4)
+        self.register_buffer("drawn", torch.rand(4), persistent=persistent)
+
+    def forward(self, past: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.mix(past).mT).mT * self.drawn
+
+
+def test_buffers_are_replicated():
+    check_replicas(networks(lambda: Norm(True)))
+    with pytest.raises(ConfigError, match=r"its buffer backbone.drawn follows the seed.*persistent=True"):
+        check_replicas(networks(lambda: Norm(False)))
+
+
+def test_dropout_in_place_stays_torchs_own():
+    assert type(with_our_layers(nn.Dropout(0.5, inplace=True))) is nn.Dropout
 
 
 def test_flat_parameters_are_those_of_the_modules():
@@ -202,6 +254,7 @@ def test_flat_parameters_are_those_of_the_modules():
         (["data.seed=${seed}"], "data.seed follows the seed, and replicas share one series: set data.seed=0"),
         (["+trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed is not for replicas"),
         (["seed=4294967295"], "the last seed must be at most"),
+        (["+trainer.min_epochs=3"], "trainer.min_epochs is not for replicas"),
     ],
 )
 def test_what_replicas_cannot_share(overrides, words):
@@ -236,8 +289,10 @@ def test_a_run_that_goes_on_after_some_have_stopped_ends_as_if_never_interrupted
         console = Console(file=output)
         with run.locked(), pytest.raises(KeyboardInterrupt):
             train_in(run, cfg, [], console, [Stop()])
-        with pytest.raises(RunError, match=r"early_stopping.*: 1 of the replicas of .* have stopped early"):
+        with pytest.raises(RunError, match=r"early_stopping.*: the replicas of .* stop by what was asked at first"):
             train(load_config(f"resume={run.path}"), [f"resume={run.path}", "early_stopping.patience=5"], console)
+        with pytest.raises(ConfigError, match=r"trainer.precision=bf16-true is not for replicas"):
+            train(load_config(f"resume={run.path}"), [f"resume={run.path}", "+trainer.precision=bf16-true"], console)
         again = train(load_config(f"resume={run.path}"), [f"resume={run.path}"], console)
     assert again.metrics["weights_sha256"] == whole.metrics["weights_sha256"]
     assert again.metrics["test"] == whole.metrics["test"]

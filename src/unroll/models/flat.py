@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class FlatParameters:
     """Gives parameters and their gradients views of one block for each dtype; the optimizer gets the blocks.
 
-    torch's optimizers compute element by element, so that the result is the same. Values that are written into a
+    torch's optimizers compute element by element, so that the result is the same; but a parameter that a step does not
+    reach has a gradient of zero here, and none there. Values that are written into a
     parameter in place, as by load_state_dict, are in the block.
 
     Args:
@@ -29,11 +30,21 @@ class FlatParameters:
 
     def given_to(self, optimizer: torch.optim.Optimizer) -> None:
         """Make an optimizer of the blocks behave as one of the parameters."""
-        if self.blocks:
-            optimizer.zero_grad = self.zero_grad  # type: ignore[method-assign]
-            optimizer.register_step_pre_hook(lambda *_: self._gather())
+        if not self.blocks:
+            return
+        ours = {id(block) for block in self.blocks}
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+        def zero_grad(set_to_none: bool = True) -> None:
+            self.zero_grad()
+            for group in optimizer.param_groups[1:]:  # were added later
+                for parameter in group["params"]:
+                    if id(parameter) not in ours:
+                        parameter.grad = None
+
+        optimizer.zero_grad = zero_grad  # type: ignore[method-assign]
+        optimizer.register_step_pre_hook(lambda *_: self._gather())
+
+    def zero_grad(self) -> None:
         """Set all gradients to zero; they keep their memory."""
         for block in self.blocks:
             if block.grad is not None:

@@ -87,7 +87,8 @@ def with_our_layers(module: nn.Module) -> nn.Module:
     faster on a CPU, and open to replicas. What is of a subclass stays as it is.
     """
     for part in module.modules():
-        part.__class__ = OURS.get(type(part), type(part))
+        if not getattr(part, "inplace", False):  # ours makes a new tensor
+            part.__class__ = OURS.get(type(part), type(part))
     return module
 
 

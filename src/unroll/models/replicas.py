@@ -9,7 +9,9 @@ that is whatever a user wrote of torch's operations. vmap costs about a millisec
 import copy
 import functools
 import linecache
+import re
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from unroll.models.layers.recurrent import Recurrent
 from unroll.models.network import Network
 
 ELEMENTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus)
+ERRORS = (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError)  # whatever torch raises
+ALONE = "or train one run a seed (-m seed=...)"
 TOLERANCE = 1e-3  # of a replica's forecasts, relative to their size: far above roundings, far below a mistake
 
 
@@ -58,36 +62,98 @@ def check_replicas(networks: Sequence[Network]) -> None:
     """Let two replicas forecast and learn, to see that they can, and that they forecast as each does alone.
 
     Raises:
-        ConfigError: names the operation that cannot be replicated, and the line of the module where it is.
+        ConfigError: names the operation that cannot be replicated, and the line of the module where it is; or says that
+            the network itself cannot learn.
     """
     pair = [copy.deepcopy(network) for network in (networks[0], networks[-1])]
     name = type(pair[0].backbone).__name__
+    _check_buffers(pair, name)
     shape, weight = pair[0].shape, next(pair[0].parameters())
     generator = torch.Generator().manual_seed(0)
     past = torch.randn(2, 3, shape.window_size, shape.features, generator=generator).to(weight)
     future = torch.randn(2, 3, shape.horizon, shape.future_features, generator=generator).to(weight)
-    try:
-        whole = replicate(pair)
-        masks = [torch.Generator(weight.device).manual_seed(seed) for seed in range(2)]
-        with replica_generators(masks):
-            whole(past, future).sum().backward()
-        with torch.no_grad():
-            made = whole.eval()(past, future)
-            given = zip(pair, past, future, strict=True)
-            alone = torch.stack([network.eval()(*windows) for network, *windows in given])
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split("\n\n")[0].split())[:300].rstrip(".")
-        raise ConfigError(
-            f"replicas: {name} cannot be replicated{_place(error)}: {reason}: write it otherwise, or train one run a "
-            "seed (-m seed=0,1,2)"
-        ) from error
-    off = float((made - alone).abs().max()) / (float(alone.abs().max()) or 1.0)
+    whole = replicate(pair)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is slow: nobody has asked yet
+        try:
+            alone = _singly(pair, past, future)
+        except ERRORS as error:
+            raise ConfigError(
+                f"model: the network fails, also of a single seed{_place(error)}: {_reason(error)}"
+            ) from error
+        try:
+            together = _jointly(whole, past, future)
+        except ERRORS as error:
+            raise ConfigError(
+                f"replicas: {name} cannot be replicated{_place(error)}: {_reason(error)}: write it otherwise, {ALONE}"
+            ) from error
+    pairs = zip(together, alone, strict=True)
+    off = max(float((one - other).abs().max()) / (float(other.abs().max()) or 1.0) for one, other in pairs)
     if not off <= TOLERANCE:
         raise ConfigError(
             f"replicas: {name} cannot be replicated: two replicas together forecast otherwise than each alone (by "
-            f"{off:.1%}): does it keep state of its own, or say leading_dimensions wrongly? Train one run a seed "
-            "instead (-m seed=0,1,2)"
+            f"{off:.1%}){_suspect(pair[0])}; mend it, {ALONE}"
         )
+
+
+def _singly(pair: Sequence[Network], past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+    """The forecasts of each network in training, with the masks of its own seed, and in evaluation."""
+    learnt = []
+    for seed, (network, *windows) in enumerate(zip(pair, past, future, strict=True)):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            learnt.append(network.train()(*windows))
+    made = torch.stack(learnt)
+    made.sum().backward()
+    with torch.no_grad():
+        given = zip(pair, past, future, strict=True)
+        return made.detach(), torch.stack([network.eval()(*windows) for network, *windows in given])
+
+
+def _jointly(whole: Network, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of both replicated."""
+    with replica_generators([torch.Generator(past.device).manual_seed(seed) for seed in range(2)]):
+        made = whole(past, future)
+    made.sum().backward()
+    with torch.no_grad():
+        return made.detach(), whole.eval()(past, future)
+
+
+def _check_buffers(pair: Sequence[Network], name: str) -> None:
+    """A buffer that is not kept with the weights must be the same for all replicas."""
+    saved, others = pair[0].state_dict().keys(), dict(pair[1].named_buffers())
+    for buffer, value in pair[0].named_buffers():
+        if buffer not in saved and not torch.equal(value, others[buffer]):
+            raise ConfigError(
+                f"replicas: {name} cannot be replicated: its buffer {buffer} follows the seed, and is not kept with "
+                "the weights: register it with persistent=True"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, where torch speaks of vmap, which nobody called, in other words."""
+    said = " ".join(str(error).split("\n\n")[0].partition(" Hint:")[0].split())[:300].rstrip(".")
+    if "random operation" in said:
+        return "it draws random numbers, and only those of nn.Dropout can be drawn by replica"
+    missing = re.search(r"atching rule not implemented for (\S+?)[.,]? ", f"{said} ")
+    if missing:
+        return (
+            f"{missing[1]} has no rule for replicas (of torch's recurrent layers only subclasses have none: build them "
+            "on those of unroll.models.layers)"
+        )
+    return said
+
+
+def _suspect(network: Network) -> str:
+    """What is the likely cause of another result."""
+    for path, module in network.named_modules():
+        plain = [name for name, value in vars(module).items() if isinstance(value, Tensor)]
+        if plain:
+            return f": {path}.{plain[0]} is no parameter and no buffer (register_buffer)"
+        ours = type(module).__module__.startswith("unroll.models") or not path
+        if not ours and getattr(module, "leading_dimensions", False):
+            return f": is leading_dimensions = True right in {type(module).__name__}?"
+    return ": does it keep state of its own?"
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -19,9 +19,9 @@ from unroll.models.layers import replica_generators
 from unroll.models.network import Network
 from unroll.models.replicas import replicate
 from unroll.seeding import DROPOUT, derive_seed
-from unroll.targets import build
+from unroll.targets import build, locate
 
-NOT_PROPORTIONAL = ("torch.optim.ASGD", "torch.optim.Rprop")  # a step of these is not proportional to its learning rate
+NOT_PROPORTIONAL = (torch.optim.ASGD, torch.optim.Rprop)  # a step of these is not proportional to its learning rate
 
 
 class ReplicatedForecaster(Forecaster):
@@ -138,9 +138,9 @@ class ReplicatedForecaster(Forecaster):
         return self.flat.blocks
 
     def _schedule(self, about: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        if not str(about["_target_"]).endswith(".ReduceLROnPlateau"):
+        if not issubclass(locate(about["_target_"], "scheduler"), ReduceLROnPlateau):
             return super()._schedule(about, optimizer)
-        if self.optimizer_config["_target_"] in NOT_PROPORTIONAL:
+        if issubclass(locate(self.optimizer_config["_target_"], "optimizer"), NOT_PROPORTIONAL):
             raise ConfigError(
                 f"replicas: {about['_target_']} with {self.optimizer_config['_target_']}: this optimizer knows no "
                 "learning rate a replica: take another, or train one run a seed (-m seed=0,1,2)"

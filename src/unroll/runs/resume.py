@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from unroll.config import known_keys, plain
+from unroll.config import check_config, known_keys, plain
 from unroll.errors import ConfigError, RunError, nearest
 from unroll.runs.directory import RunDirectory
 
@@ -38,12 +38,11 @@ def continued_config(run: RunDirectory, overrides: Sequence[str]) -> DictConfig:
         changes.append(override.lstrip("+"))
     changed = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))
     assert isinstance(changed, DictConfig)
+    check_config(changed, new=False)
     return changed
 
 
-def check_continuation(
-    cfg: DictConfig, run: RunDirectory, done: int, steps: int, *, inside_epoch: bool, going: int | None = None
-) -> None:
+def check_continuation(cfg: DictConfig, run: RunDirectory, done: int, steps: int, *, inside_epoch: bool) -> None:
     """Whether a run can be continued so that it equals one that was never stopped.
 
     Args:
@@ -52,7 +51,6 @@ def check_continuation(
         done: epochs that it has trained; 0 where it has no checkpoint.
         steps: optimizer steps that it has made.
         inside_epoch: whether it ended inside an epoch.
-        going: how many of its replicas had not stopped early; None: it has none.
 
     Raises:
         RunError: where it cannot.
@@ -72,11 +70,10 @@ def check_continuation(
             f"{run.path} ended inside epoch {done} (by trainer.max_steps or the like), and a run goes on from the end "
             "of an epoch only: start a new one"
         )
-    stopped = 0 if going is None else cfg.get("replicas", 1) - going
-    if stopped and plain(cfg.early_stopping) != run.read_config()["early_stopping"]:
+    if cfg.get("replicas", 1) > 1 and plain(cfg.early_stopping) != run.read_config()["early_stopping"]:
         raise RunError(
-            f"early_stopping.*: {stopped} of the replicas of {run.path} have stopped early as was asked before, and "
-            "what they would need to go on was not kept: start a new run"
+            f"early_stopping.*: the replicas of {run.path} stop by what was asked at first, and what has stopped "
+            "cannot go on: start a new run"
         )
     tied = [key for key in ("T_max", "total_iters", "epochs") if cfg.scheduler and cfg.scheduler.get(key) == before]
     if tied and asked != before:
