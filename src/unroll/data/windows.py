@@ -153,9 +153,14 @@ class Windows:
 
     def batch(self, chosen: Tensor) -> Batch:
         """Gather the windows of some numbers (B,) or (K, B), on the device of the values, in one index operation."""
-        rows = self.all_windows[self.begins[chosen]]  # (B, W + H, F)
-        ahead = rows[..., self.window_size :, :]
-        return Batch(rows[..., : self.window_size, :], ahead.index_select(-1, self.future_columns), ahead[..., 0])
+        return self.beginning(self.begins[chosen])
+
+    def beginning(self, rows: Tensor) -> Batch:
+        """Gather the windows that begin with some rows (B,) or (K, B)."""
+        found = self.all_windows[rows]  # (B, W + H, F)
+        past, ahead = found.split((self.window_size, self.horizon), dim=-2)
+        known = ahead.index_select(-1, self.future_columns) if len(self.future_columns) else ahead[..., :0]
+        return Batch(past, known, ahead[..., 0])
 
 
 class EpochSampler:
@@ -210,5 +215,5 @@ class WindowLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.sampler.order().to(self.windows.begins.device)  # one copy an epoch, none a batch
-        for chosen in order.split(self.batch_size, dim=-1):
-            yield self.windows.batch(chosen)
+        for rows in self.windows.begins[order].split(self.batch_size, dim=-1):
+            yield self.windows.beginning(rows)
