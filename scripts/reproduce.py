@@ -20,10 +20,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from unroll.cli import INTERRUPTED, one_line_errors
+from unroll.cli import one_line_errors
 from unroll.config import check_folder
 from unroll.errors import ConfigError, RunError
-from unroll.interrupts import TERMINATED
+from unroll.interrupts import INTERRUPTED, TERMINATED
 from unroll.progress import PatientConsole, cores, many
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all

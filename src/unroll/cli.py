@@ -17,12 +17,12 @@ from yaml import YAMLError
 
 from unroll.config import known_keys
 from unroll.errors import ConfigError, UnrollError, nearest
+from unroll.interrupts import INTERRUPTED
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
 BAD_GROUP = "Config group override must be a string or a list"
 NO_PLUGIN = "Unknown plugin class"
 EXTRAS = ("joblib", "ray", "slurm", "optuna")
-INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 SHOW_ALL = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it
 
 

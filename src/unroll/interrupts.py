@@ -16,6 +16,8 @@ from types import FrameType
 
 TERMINATED = 143  # the shell's exit code for SIGTERM
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 130  # and for Ctrl-C
+POOL_SECONDS = 5  # for a pool to end after its workers
 STOP_SECONDS = 30  # for a worker to write down that it was stopped
 
 _depth = 0
@@ -57,17 +59,31 @@ def settled() -> Iterator[None]:
 
 
 @contextmanager
-def workers_stop_first() -> Iterator[None]:
+def workers_stop_first(last_words: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop the worker processes, which write down how far they are, and then this one.
+
+    A pool whose worker was stopped in the middle of a message waits for the rest of it for ever (seen in loky). Where
+    that happens this process ends by itself: all that matters is in the run directories.
 
     Workers that are started meanwhile inherit that SIGINT, which a terminal sends to all of them, is blocked. It must
     not be blocked in some other thread of this process, so that it arrives.
+
+    Args:
+        last_words: says what is to be said, where this process has to end by itself.
     """
+    left = threading.Event()
+
+    def end(code: int) -> None:
+        if not left.wait(POOL_SECONDS):
+            last_words()
+            os._exit(code)
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C changes nothing
         stop_workers()
+        code = TERMINATED if number == signal.SIGTERM else INTERRUPTED
+        threading.Thread(target=end, args=(code,), daemon=True).start()
         _raise(number)
 
     earlier = {number: signal.getsignal(number) for number in SIGNALS}
@@ -78,6 +94,7 @@ def workers_stop_first() -> Iterator[None]:
     try:
         yield
     finally:
+        left.set()
         for number, handler in earlier.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -404,3 +404,20 @@ def test_a_plan_is_composed_as_hydra_does(tmp_path):
         cfg = load_config(*first, *line)
         assert job.fingerprint == fingerprint(plain(cfg), data_digest(plain(cfg)))
     assert "did you mean model.hidden_size?" in str(planner.job([*first, "model.hiden_size=3"]).problem)
+
+
+def test_a_pool_that_waits_for_ever_does_not_keep_the_process(tmp_path):
+    """As loky's, whose worker was stopped in the middle of a message."""
+    script = tmp_path / "waits.py"
+    lines = ["import os, signal, sys, time", "from unroll import interrupts", "interrupts.POOL_SECONDS = 0.5"]
+    lines += ["with interrupts.workers_stop_first(lambda: sys.stderr.write('said\\n') and sys.stderr.flush()):"]
+    lines += [
+        "    try:",
+        "        os.kill(os.getpid(), signal.SIGTERM)",
+        "        time.sleep(5)",
+        "    finally:",
+        "        time.sleep(60)",
+    ]
+    script.write_text("\n".join(lines))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, "said\n")

@@ -173,7 +173,7 @@ class Session:
         first, self.launched = self.launched, self.launched + len(jobs)
         processes = str(self.config.hydra.launcher._target_).endswith("JoblibLauncher")
         try:
-            with workers_stop_first() if processes else nullcontext():
+            with workers_stop_first(self._say_way_on) if processes else nullcontext():
                 returns = self.launcher.launch(overrides, initial_job_idx=first)
         except Exception as error:  # its workers died, its cluster is not there
             kind = self.config.hydra.runtime.choices["hydra/launcher"]
@@ -214,8 +214,12 @@ class Session:
             with stoppable():
                 yield
         except (KeyboardInterrupt, SystemExit):
-            sys.stderr.write(f"interrupted; what was done is kept: {self.way_on()} goes on\n")
+            self._say_way_on()
             raise
+
+    def _say_way_on(self) -> None:
+        sys.stderr.write(f"interrupted; what was done is kept: {self.way_on()} goes on\n")
+        sys.stderr.flush()
 
     def failures(self) -> list[str]:
         """All failures, one line a reason."""
