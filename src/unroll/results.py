@@ -152,7 +152,7 @@ def write_figures(
         "loss": draw_losses(
             recorder.history,
             recorder.evaluated_epoch,
-            replicas=[track.history for track in getattr(recorder, "tracks", [])],
+            replicas=[track.history for track in recorder.tracks],
             loss=cfg.model.loss.upper(),
             title=f"{name} on {series.title}",
             subtitle=subtitle,
