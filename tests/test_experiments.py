@@ -20,14 +20,15 @@ from rich.console import Console
 from torch import nn
 
 from conftest import load_config
+from unroll.building import build_forecaster
+from unroll.checkpoints import load_checkpoint
 from unroll.config import plain
 from unroll.data.cinema import simulate
 from unroll.data.module import WindowDataModule
 from unroll.models.layers.recurrent import Recurrent
-from unroll.recorder import load_checkpoint
 from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
-from unroll.train import build_forecaster, train
+from unroll.train import train
 
 GATES = {nn.RNN: 1, nn.LSTM: 4, nn.GRU: 3}
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

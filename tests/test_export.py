@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from conftest import ROOT, load_config, options
+from unroll.building import build_forecaster
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.errors import ConfigError, RunError
@@ -22,7 +23,6 @@ from unroll.export import ABOUT, BATCH_SIZES, FORMATS, ONNX_PACKAGES, RawForecas
 from unroll.load import LoadedRun, load_run
 from unroll.runs.directory import RunDirectory
 from unroll.targets import build
-from unroll.train import build_forecaster
 
 MISSING = [name for name in ONNX_PACKAGES if find_spec(name) is None]
 NEEDS_ONNX = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import unroll
-from conftest import ROOT
+from conftest import ROOT, forge
 from processes import python
 from unroll import load_run
 from unroll.data.calendar import continued
@@ -299,6 +299,7 @@ def test_a_config_cannot_name_code(key, target, copied):
         node = node[part]
     node["_target_"] = target
     path.write_text(yaml.safe_dump(config))
+    forge(copied)
     with pytest.raises(UnrollError):
         load_run(copied)
 
@@ -307,6 +308,7 @@ def test_a_config_cannot_name_code(key, target, copied):
 def test_a_config_cannot_read_the_environment_or_build_objects(text, copied):
     path = copied / "config.yaml"
     path.write_text(path.read_text().replace("loss: mse", f"loss: {text}"))
+    forge(copied)
     with pytest.raises(UnrollError):
         load_run(copied)
 
@@ -403,6 +405,8 @@ def test_a_config_changed_by_hand_is_noticed(words, copied):
     path = copied / "config.yaml"
     key, _, value = words.partition(": ")
     path.write_text(path.read_text().replace(words, f"{key}: {int(value) + 10**9}"))
+    refused(copied, "is not as the run wrote it")
+    forge(copied)
     refused(copied, "was it changed by hand|too short")
 
 
@@ -426,6 +430,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(name, copied):
 
 
 def test_hostile_texts_end_at_once(copied):
+    forge(copied)
     config = (copied / "config.yaml").read_text()
     bomb = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
     (copied / "config.yaml").write_text(config + bomb)

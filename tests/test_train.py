@@ -17,16 +17,17 @@ from rich.console import Console
 from sklearn.metrics import r2_score, root_mean_squared_error
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import load_config, options
+from conftest import forge, load_config, options
+from unroll.building import build_forecaster
+from unroll.checkpoints import load_checkpoint
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.errors import RunError
 from unroll.loop import StepLoop
-from unroll.recorder import load_checkpoint
 from unroll.runs.directory import RunDirectory
 from unroll.targets import build
-from unroll.train import build_forecaster, train_in
+from unroll.train import train_in
 
 FULL = ("model.num_layers=2", "model.dropout=0.3", "trainer.gradient_clip_val=0.5", "data.window_size=6")
 
@@ -319,6 +320,7 @@ def test_a_file_that_is_replaced_is_never_followed(run_training, tmp_path):
     run_training(f"resume={run.path}", "trainer.max_epochs=2")
     assert victim.read_text() == "precious"
     run.config.write_text(run.config.read_text() + "note: ${oc.env:HOME}\n")
+    forge(run.path)
     with pytest.raises(RunError, match="it holds an interpolation"):
         run_training(f"resume={run.path}", "trainer.max_epochs=3")
     run.config.write_text(run.config.read_text().replace("note: ${oc.env:HOME}\n", ""))

@@ -19,6 +19,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unroll.building import build_forecaster
+from unroll.checkpoints import load_checkpoint, newest_checkpoint
 from unroll.config import check_config, plain
 from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
@@ -28,12 +30,10 @@ from unroll.evaluation.ahead import Intervals, forecast_from, intervals
 from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
 from unroll.evaluation.replicas import metrics_of_replica
 from unroll.models.forecaster import Forecaster
-from unroll.recorder import load_checkpoint
 from unroll.runs.directory import RunDirectory
 from unroll.runs.replicas import check_replicas
 from unroll.runs.reuse import read_result
 from unroll.targets import build
-from unroll.train import build_forecaster
 from unroll.trainer import calm_libraries
 
 
@@ -171,7 +171,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     check_config(cfg, new=False)
     metrics = read_result(run)
     check_replicas(run.metrics, metrics, cfg.seed, cfg.get("replicas", 1))
-    checkpoint = load_checkpoint(run.best_checkpoint)
+    checkpoint = _best_checkpoint(run)
     torch.set_num_threads(cfg.threads)
     if checkpoint["unroll"].get("model") != plain(cfg.model):
         raise RunError(f"{run.config}: its model is not the one of {run.best_checkpoint.name}: was it changed by hand?")
@@ -195,6 +195,16 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     forecaster.eval()
     used = datamodule if data_path is None else _other_data(cfg, datamodule, str(data_path))
     return LoadedRun(run, cfg, metrics, forecaster, datamodule, used, weights, reference)
+
+
+def _best_checkpoint(run: RunDirectory) -> dict[str, Any]:
+    """What best.ckpt holds; where it cannot be read, say that last.ckpt holds the same weights."""
+    try:
+        return load_checkpoint(run.best_checkpoint)
+    except RunError as error:
+        if not newest_checkpoint(run)[0]:
+            raise
+        raise RunError(f"{error}: python train.py resume={run.path} writes it again from last.ckpt") from error
 
 
 def _of_one(cfg: DictConfig, seed: int) -> DictConfig:

@@ -79,9 +79,14 @@ class StepLoop(_TrainingEpochLoop):
 
 
 def step_plainly(trainer: L.Trainer) -> None:
-    """Give a trainer this loop in the place of its own."""
+    """Give a trainer this loop in the place of its own.
+
+    And let it go on from the end of an epoch where trainer.max_steps is set too: Lightning takes each checkpoint for
+    one from inside an epoch then, and makes an epoch without a step.
+    """
     given = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = StepLoop(trainer, min_steps=given.min_steps, max_steps=given.max_steps)
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
 
 def _overrides(one: L.LightningModule | L.Callback, base: type, name: str) -> bool:

@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from unroll.errors import RunError
+from unroll.checkpoints import write_checkpoint
 from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
 from unroll.models.replicated import ReplicatedForecaster
@@ -69,7 +68,7 @@ class Recorder(Checkpoint):
         self.last_weights = Kept(len(self.tracks))  # of replicas that have stopped
         self.progress: EpochProgress | None = None
         self.saved = self.epoch_begun = 0.0
-        self.validated = False
+        self.validated = self.ended = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start to show progress; a run that had stopped early stays stopped."""
@@ -208,6 +207,13 @@ class Recorder(Checkpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the final checkpoints and the history."""
         self.save(trainer)
+        self.ended = True
+
+    def finish(self, trainer: L.Trainer) -> None:
+        """Write best.ckpt and the history again, where there was no epoch left to train."""
+        if not self.ended:
+            self._write_best(trainer)
+            self._write_history()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the history. The checkpoint on disk stays that of an epoch's end."""
@@ -219,11 +225,9 @@ class Recorder(Checkpoint):
             self.progress.stop()
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write best.ckpt, last.ckpt and history.csv, each in one piece."""
-        kept = self.best_weights if any(self.best_weights.known) else self._last(trainer.lightning_module.state_dict())
-        best = {"state_dict": kept.whole(), "epoch": self.evaluated_epoch, "unroll": self.about}
-        replace_file(self.run.best_checkpoint, lambda path: torch.save(best, path))
-        replace_file(self.run.last_checkpoint, lambda path: trainer.save_checkpoint(path))
+        """Write best.ckpt, last.ckpt and history.csv, each in one piece; the last.ckpt before is previous.ckpt then."""
+        self._write_best(trainer)
+        replace_file(self.run.last_checkpoint, trainer.save_checkpoint, keep=self.run.previous_checkpoint)
         self._write_history()
         self.saved = time.monotonic()
 
@@ -253,6 +257,11 @@ class Recorder(Checkpoint):
         self.best_weights.load(state_dict["best"])
         self.last_weights.load(state_dict["last"])
 
+    def _write_best(self, trainer: L.Trainer) -> None:
+        kept = self.best_weights if any(self.best_weights.known) else self._last(trainer.lightning_module.state_dict())
+        best = {"state_dict": kept.whole(), "epoch": self.evaluated_epoch, "unroll": self.about}
+        replace_file(self.run.best_checkpoint, lambda path: write_checkpoint(best, path))
+
     def _write_history(self) -> None:
         if not self.history:
             return
@@ -260,26 +269,6 @@ class Recorder(Checkpoint):
         if len(self.tracks) > 1:
             rows = [{"seed": track.seed, **row} for track in self.tracks for row in track.history]
             replace_file(self.run.replica_history, lambda path: pd.DataFrame(rows).to_csv(path, index=False))
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint: tensors and plain values only, never code.
-
-    Raises:
-        RunError: where it is missing, truncated, or holds anything else.
-    """
-    if path.exists() and not path.is_file():
-        raise RunError(f"{path} is no regular file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise RunError(f"{path} does not exist: the run wrote no checkpoint yet, or it was removed") from error
-    except Exception as error:  # zip, pickle and torch each raise their own for a damaged file
-        raise RunError(f"{path} is no checkpoint that can be read safely: it is damaged or holds objects") from error
-    missing = [key for key in ("state_dict", "epoch", "unroll") if key not in (checkpoint or ())]
-    if not isinstance(checkpoint, dict) or missing:
-        raise RunError(f"{path} is no checkpoint of a run: it holds no {', '.join(missing)}")
-    return checkpoint
 
 
 def continuable(checkpoint: dict[str, Any]) -> bool:

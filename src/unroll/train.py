@@ -15,6 +15,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
+from unroll.building import build_forecaster, build_replicas, replica_seeds
+from unroll.checkpoints import newest_checkpoint
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
@@ -24,11 +26,8 @@ from unroll.evaluation.free_run import Course, free_run, free_run_table, free_ru
 from unroll.evaluation.report import as_values
 from unroll.memory import keep_freed_memory
 from unroll.models.forecaster import Forecaster
-from unroll.models.network import Network, build_network
-from unroll.models.replicas import check_replicas
-from unroll.models.replicated import ReplicatedForecaster
 from unroll.progress import PatientConsole
-from unroll.recorder import Recorder, continuable, load_checkpoint
+from unroll.recorder import Recorder, continuable
 from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
 from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
@@ -42,7 +41,6 @@ from unroll.runs.reuse import (
     read_result,
     validation_score,
 )
-from unroll.seeding import WEIGHTS, derive_seed
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
 
@@ -66,7 +64,7 @@ class Task:
 
     Args:
         course: of the free run, where one is asked for.
-        checkpoint: to go on from.
+        checkpoint, checkpoint_path: to go on from.
         data_digest: of the data file.
         begun: time.monotonic() at the start.
         callbacks: of Lightning, beside our own.
@@ -82,6 +80,7 @@ class Task:
     console: Console
     begun: float
     callbacks: Sequence[Callback] = ()
+    checkpoint_path: Path | None = None
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
@@ -162,7 +161,7 @@ def train_in(
     if metrics:
         return Result(run, metrics)
     task = None
-    if run.last_checkpoint.exists():
+    if run.last_checkpoint.exists() or run.previous_checkpoint.exists():
         try:
             other = run.read_state().get("fingerprint") != known_by
         except RunError:  # run.json is damaged
@@ -199,7 +198,8 @@ def _told(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        kept = "to go on" if run.last_checkpoint.exists() else "no checkpoint was written yet; to start again"
+        there = run.last_checkpoint.exists() or run.previous_checkpoint.exists()
+        kept = "to go on" if there else "no checkpoint was written yet; to start again"
         can_go_on = run.config.is_file() and run.state.is_file()
         sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
         raise
@@ -214,35 +214,39 @@ def _shown(run: RunDirectory, console: Console) -> Result:
 
 
 def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) -> Task | None:
-    """An earlier run, to be trained further; None where nothing is left to do."""
+    """An earlier run, to be trained further or to write again what is damaged of it; None where nothing is to do."""
     cfg = continued_config(run, overrides)
-    state = run.read_state()
-    if state["status"] == "complete" and run.read_config() == plain(cfg):
+    state, as_before = run.read_state(), run.read_config() == plain(cfg)
+    complete = state["status"] == "complete"
+    changed = run.changed_files() if complete and as_before else []
+    if complete and as_before and not changed:
         return None
-    never_saved = state["status"] != "complete" and not run.last_checkpoint.exists()
-    checkpoint = None if never_saved else load_checkpoint(run.last_checkpoint)
+    path, checkpoint, problems = newest_checkpoint(run)
     if checkpoint and not continuable(checkpoint):
-        raise RunError(f"{run.last_checkpoint} is of an older version, and cannot be gone on with: start a new run")
-    done, steps, inside = 0, 0, False
-    if checkpoint:
-        done, steps, inside = (
-            checkpoint["epoch"],
-            checkpoint.get("global_step", 0),
-            checkpoint["unroll"].get("inside_epoch", False),
-        )
+        raise RunError(f"{path} is of an older version, and cannot be gone on with: start a new run")
+    if checkpoint and as_before and checkpoint["unroll"].get("inside_epoch", False):
+        path, checkpoint = None, {}  # it had ended, and goes on from the end of an epoch only
+    if complete and not as_before and not checkpoint:
+        raise RunError(f"{problems[0]}: start a new run")
+    done, steps = checkpoint.get("epoch", 0), checkpoint.get("global_step", 0)
+    inside = bool(checkpoint) and checkpoint["unroll"].get("inside_epoch", False)
     check_continuation(cfg, run, done, steps, inside_epoch=inside)
-    series = Series.load(run.series) if run.series.exists() or not never_saved else None  # it died before it wrote any
+    problems = [*([f"{run.path} is damaged ({', '.join(changed)})"] if changed else []), *problems]
+    for problem in problems:
+        goes_on = f"the run goes on from {path.name}, epoch {done}" if path else "the run begins again"
+        console.print(f"{problem}; {goes_on}", soft_wrap=True, highlight=False)
+    series = Series.load(run.series) if run.series.exists() or checkpoint else None  # it died before it wrote any
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
-    task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
+    task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint or None, digest=digest)
     if checkpoint:
         try:
             task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
             task.forecaster.load_state_dict(checkpoint["state_dict"])
         except (RuntimeError, TypeError) as error:
             raise RunError(
-                f"{run.last_checkpoint} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
+                f"{path} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
             ) from error
-    return task
+    return replace(task, checkpoint_path=path)
 
 
 def _prepare(
@@ -293,53 +297,6 @@ def _train(run: RunDirectory, task: Task) -> Result:
     return Result(run, metrics)
 
 
-def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:
-    """The forecaster of a config, sized from the data, its weights drawn from the seed.
-
-    Args:
-        cfg: with model, optimizer, scheduler and seed.
-        datamodule: after setup.
-    """
-    forecaster = Forecaster(build_seeded(cfg, datamodule, cfg.seed), **_training(cfg))
-    forecaster.configure_optimizers()  # finds a wrong argument now
-    return forecaster
-
-
-def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedForecaster:
-    """The forecaster of a config with replicas, each as `build_forecaster` makes it for its seed.
-
-    Raises:
-        ConfigError: where the network cannot be replicated.
-    """
-    networks = [build_seeded(cfg, datamodule, seed) for seed in replica_seeds(cfg)]
-    check_replicas(networks)
-    forecaster = ReplicatedForecaster(networks, **_training(cfg))
-    forecaster.configure_optimizers()
-    return forecaster
-
-
-def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Network:
-    """The network of a config, sized from the data, its weights drawn from a seed."""
-    torch.manual_seed(derive_seed(seed, WEIGHTS))
-    return build_network(plain(cfg.model), datamodule.shape)
-
-
-def replica_seeds(cfg: DictConfig) -> list[int]:
-    """The seeds of a run's replicas; empty where it has none."""
-    count = cfg.get("replicas", 1)
-    return [cfg.seed + replica for replica in range(count)] if count > 1 else []
-
-
-def _training(cfg: DictConfig) -> dict[str, Any]:
-    """What a forecaster is told of its training."""
-    return {
-        "loss": cfg.model.loss,
-        "optimizer": plain(cfg.optimizer),
-        "scheduler": plain(cfg.scheduler) if cfg.scheduler else None,
-        "seed": cfg.seed,
-    }
-
-
 def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
     """Train, score, and write what a run leaves behind. Returns what metrics.json says."""
     cfg, datamodule, forecaster = task.cfg, task.datamodule, task.forecaster
@@ -366,11 +323,12 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         console.print(f"windows: {counts}; device {device}, threads {cfg.threads}", highlight=False, soft_wrap=True)
 
         loaded = time.monotonic()
-        fit(trainer, forecaster, datamodule, run.last_checkpoint if checkpoint else None)
+        fit(trainer, forecaster, datamodule, task.checkpoint_path)
         fitted = time.monotonic()
 
         if not recorder.history:
             raise RunError("no epoch was trained: raise trainer.max_time or trainer.max_steps")
+        recorder.finish(trainer)
         weights = recorder.weights(forecaster.state_dict())
         if len(seeds) > 1:
             forecaster = build_forecaster(cfg, datamodule)  # for one after the other

@@ -14,6 +14,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
+from unroll.checkpoints import Checkpoints
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.errors import ConfigError, nearest
@@ -51,6 +52,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool 
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
+        trainer.strategy.checkpoint_io = Checkpoints()
         step_plainly(trainer)
         return trainer
     except (TypeError, ValueError, MisconfigurationException) as error:

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from fits.contenders.common import Done
 from fits.works import LEARNING_RATE, PERIOD, ROW, Sizes
+from unroll.checkpoints import load_checkpoint
 from unroll.config import check_config
-from unroll.recorder import load_checkpoint
 from unroll.train import train
 
 CONF = Path(__file__).parents[3] / "conf"

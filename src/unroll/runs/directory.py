@@ -1,7 +1,7 @@
 """Run directories: one folder a run, never shared, that says what was run, how it ended and what came of it.
 
 config.yaml        the resolved config
-run.json           status, command line, overrides, versions, git commit, times; the reason of a failure
+run.json           status, command line, overrides, versions, git commit, times; the reason of a failure; digests
 series.npz         the series that was trained on
 history.csv        losses, learning rate and seconds by epoch (means over replicas)
 history_replicas.csv  the same by seed, where there are replicas
@@ -9,7 +9,7 @@ metrics.json       scores of the best and the last epoch, baselines, skill, seco
 predictions.csv    the test segment (and the training segment, where asked for): truth, forecasts, baselines
 free_run.csv       the free run, where asked for: truth, forecasts, baselines
 figures/           series.png, forecast.png, loss.png; overlay.png, free_run.png where asked for
-checkpoints/       best.ckpt, last.ckpt
+checkpoints/       best.ckpt, last.ckpt, previous.ckpt (the one before last.ckpt)
 output.log         of a sweep's run: what it would have printed
 evaluation/        what scripts/evaluate.py wrote later
 export/            what scripts/export.py wrote later
@@ -18,8 +18,10 @@ events.out.*       TensorBoard events, here so that TensorBoard shows the run by
 
 import fcntl
 import functools
+import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -44,7 +46,9 @@ STOPS = ("interrupted (", "stopped (")  # reasons that are no fault of the run
 LOOKS = 5
 LOCK = ".lock"  # a file: network file systems lock no directories
 QUICK_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+PARTIAL = ".partial"  # in the names of files that are being written
 SHORT = 4000  # bytes, about twice a config of ours
+WIDTHS = ("avx2", "avx512f")
 PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
 
 
@@ -75,6 +79,7 @@ class RunDirectory:
         self.figures = path / "figures"
         self.best_checkpoint = path / "checkpoints" / "best.ckpt"
         self.last_checkpoint = path / "checkpoints" / "last.ckpt"
+        self.previous_checkpoint = path / "checkpoints" / "previous.ckpt"
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunDirectory":
@@ -117,14 +122,23 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved config."""
-        without_aliases = json.loads(json.dumps(config))
-        write_text(self.config, yaml.safe_dump(without_aliases, sort_keys=False))
+        write_text(self.config, _as_yaml(config))
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config, as plain values."""
+        """The resolved config, as plain values.
+
+        Raises:
+            RunError: where it is missing, damaged, or not as the run wrote it (YAML cut short may still be YAML).
+        """
         if not self.config.is_file():
             raise RunError(f"{self.config} is no regular file")
         text = self.config.read_bytes()
+        written = self._digests_written().get(self.config.name)
+        if written is not None and written != hashlib.sha256(text).hexdigest():
+            raise RunError(
+                f"{self.config} is not as the run wrote it (run.json holds its SHA-256): it is damaged or was changed; "
+                "put the original back, or start a new run"
+            )
         # The C parser is eight times as fast; depth kills it, and aliases can make a small file a large one.
         loader = _PlainLoader if len(text) > SHORT or b"*" in text else QUICK_LOADER
         try:
@@ -150,6 +164,26 @@ class RunDirectory:
         if "status" not in state:
             raise RunError(f"{self.state} is damaged: it holds no status")
         return state
+
+    def changed_files(self) -> list[str]:
+        """The files of a complete run that are no longer as it wrote them, by their paths in the directory."""
+        return [name for name, written in self._digests_written().items() if _digest(self.path / name) != written]
+
+    def _digests_written(self) -> dict[str, Any]:
+        """SHA-256 of files by their paths in the directory, as run.json holds them."""
+        try:
+            digests = self.read_state().get("files")
+        except (RunError, OSError):  # said where the state itself is wanted
+            return {}
+        return digests if isinstance(digests, dict) else {}
+
+    def _digests(self) -> dict[str, str | None]:
+        """SHA-256 of all that belongs to a training."""
+        paths = [self.config, self.series, self.history, self.replica_history, self.metrics]
+        paths += [self.predictions, self.free_run]
+        for folder in (self.figures, self.last_checkpoint.parent):
+            paths += sorted(folder.iterdir())
+        return {str(path.relative_to(self.path)): _digest(path) for path in paths if path.is_file()}
 
     def set_state(self, **changes: Any) -> None:
         """Change some entries of run.json."""
@@ -205,8 +239,15 @@ class RunDirectory:
         history = [*previous.get("resumed", []), previous["started"]] if "started" in previous else []
         try:
             with stoppable():
-                self.write_config(config)
-                self.set_state(status="running", started=now(), finished=None, error=None, resumed=history, **about)
+                self._remove_leftovers()
+                if _digest(self.config) != hashlib.sha256(_as_yaml(config).encode()).hexdigest():
+                    if previous:  # killed before the new config is there, this is an incomplete run of the old one
+                        self.set_state(status="running", fingerprint=None, files={})
+                    self.write_config(config)
+                files = {self.config.name: _digest(self.config)}
+                self.set_state(
+                    status="running", started=now(), finished=None, error=None, resumed=history, files=files, **about
+                )
                 self.figures.mkdir(exist_ok=True)
                 self.last_checkpoint.parent.mkdir(exist_ok=True)
                 yield
@@ -223,7 +264,13 @@ class RunDirectory:
             kind = "" if isinstance(error, UnrollError) else f"{type(error).__name__}: "
             self._fail(f"{kind}{error}".splitlines()[0].removesuffix(": "))
             raise
-        self.set_state(status="complete", finished=now())
+        self.set_state(status="complete", finished=now(), files=self._digests())
+
+    def _remove_leftovers(self) -> None:
+        """Remove the halves of files that a killed process left."""
+        for folder in (self.path, self.figures, self.last_checkpoint.parent):
+            for path in folder.glob(f"*{PARTIAL}*"):
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier training left, to begin again. For the holder of the lock."""
@@ -240,6 +287,22 @@ class RunDirectory:
             self.set_state(status=status, finished=now(), error=reason)
         except OSError:  # the disk may be what failed; the reason is raised anyway
             sys.stderr.write(f"{self.state} could not be written\n")
+
+
+def _as_yaml(config: dict[str, Any]) -> str:
+    """A config as text, without aliases."""
+    return yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a regular file; None where there is none."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _take(lock: int) -> None:
@@ -298,10 +361,22 @@ def environment() -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": sys.platform,
+        "processor": _processor(),  # another kind may round otherwise
         "packages": versions,
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
     }
+
+
+def _processor() -> str:
+    """What the machine calls its processor, and the widths of it that libraries compute with."""
+    words = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", told, re.MULTILINE))
+        words = [platform.machine(), about.get("model name", "").strip()]
+        words += [width for width in WIDTHS if width in about.get("flags", "").split()]
+    return ", ".join(filter(None, dict.fromkeys(words)))
 
 
 def _git(*arguments: str) -> str | None:
@@ -318,17 +393,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
     """Write a whole file or none: a reader, or a run killed meanwhile, never sees half of it.
 
     Args:
         path: the file; a link in its place is replaced, not followed.
         write: writes to the path that it is given, which is new and in the same folder.
+        keep: what was there before gets this name; None: it is lost.
     """
-    partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")  # a name nobody can foresee
+    partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}{PARTIAL}{path.suffix}")  # a name nobody can foresee
     try:
         with settled():
             write(partial)
+            if keep is not None and path.exists():
+                path.replace(keep)
             partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""The forecaster of a config: its network sized from the data, its weights drawn from the seed."""
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from unroll.config import plain
+from unroll.data.module import WindowDataModule
+from unroll.models.forecaster import Forecaster
+from unroll.models.network import Network, build_network
+from unroll.models.replicas import check_replicas
+from unroll.models.replicated import ReplicatedForecaster
+from unroll.seeding import WEIGHTS, derive_seed
+
+
+def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:
+    """The forecaster of a config, sized from the data, its weights drawn from the seed.
+
+    Args:
+        cfg: with model, optimizer, scheduler and seed.
+        datamodule: after setup.
+    """
+    forecaster = Forecaster(build_seeded(cfg, datamodule, cfg.seed), **_training(cfg))
+    forecaster.configure_optimizers()  # finds a wrong argument now
+    return forecaster
+
+
+def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedForecaster:
+    """The forecaster of a config with replicas, each as `build_forecaster` makes it for its seed.
+
+    Raises:
+        ConfigError: where the network cannot be replicated.
+    """
+    networks = [build_seeded(cfg, datamodule, seed) for seed in replica_seeds(cfg)]
+    check_replicas(networks)
+    forecaster = ReplicatedForecaster(networks, **_training(cfg))
+    forecaster.configure_optimizers()
+    return forecaster
+
+
+def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Network:
+    """The network of a config, sized from the data, its weights drawn from a seed."""
+    torch.manual_seed(derive_seed(seed, WEIGHTS))
+    return build_network(plain(cfg.model), datamodule.shape)
+
+
+def replica_seeds(cfg: DictConfig) -> list[int]:
+    """The seeds of a run's replicas; empty where it has none."""
+    count = cfg.get("replicas", 1)
+    return [cfg.seed + replica for replica in range(count)] if count > 1 else []
+
+
+def _training(cfg: DictConfig) -> dict[str, Any]:
+    """What a forecaster is told of its training."""
+    return {
+        "loss": cfg.model.loss,
+        "optimizer": plain(cfg.optimizer),
+        "scheduler": plain(cfg.scheduler) if cfg.scheduler else None,
+        "seed": cfg.seed,
+    }
