@@ -101,13 +101,30 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
         run = RunDirectory.open(Path(cfg.resume))
         with run.locked(), _told(run):
             task = _continued(run, overrides, console)
-            return _train(run, task) if task else _shown(run, console)
+            return _printed(_train(run, task), console) if task else _shown(run, console)
     task = _prepare(cfg, overrides, console, digest=data_digest(plain(cfg)))
     environment()  # asks git, which takes longer than to fill a new directory
     run = RunDirectory.create(Path(cfg.output_dir), f"{task.datamodule.series.name}_{model_name(cfg)}".lower())
     with run.locked(), _told(run):
         _set_whole_path(cfg)
-        return _train(run, task)
+        return _printed(_train(run, task), console)
+
+
+def train_again(run: RunDirectory, parent: Path, console: Console) -> Result:
+    """Train what a run's directory says from the beginning, on the series that lies in it, in a directory of its own.
+
+    Args:
+        run: complete.
+        parent: of the new directory.
+        console: for the progress.
+    """
+    cfg = continued_config(run, [])
+    cfg.output_dir = str(parent)
+    digest = run.read_state().get("data_sha256")
+    task = _prepare(cfg, [], console, series=Series.load(run.series), digest=digest)
+    other = RunDirectory.create(parent, run.path.name)
+    with other.locked():
+        return _train(other, task)
 
 
 def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | None = None) -> Result:
@@ -131,7 +148,7 @@ def train_once(cfg: DictConfig, overrides: Sequence[str] = (), console: Console 
                 console.print(f"{error}; a new run is made", soft_wrap=True)
                 continue
             with _told(run):
-                return _train(run, task) if task else _shown(run, console)
+                return _printed(_train(run, task), console) if task else _shown(run, console)
     return train(cfg, overrides, console)
 
 
@@ -183,7 +200,7 @@ def train_in(
         except Exception:
             with run.recording(plain(cfg), overrides, data_sha256=digest, fingerprint=known_by):
                 raise
-    return _train(run, replace(task, overrides=overrides, callbacks=callbacks))
+    return _printed(_train(run, replace(task, overrides=overrides, callbacks=callbacks)), console)
 
 
 def _set_whole_path(cfg: DictConfig) -> None:
@@ -208,9 +225,12 @@ def _told(run: RunDirectory) -> Iterator[None]:
 def _shown(run: RunDirectory, console: Console) -> Result:
     """A complete run in which nothing is left to do."""
     console.print(f"{run.path} is complete; raise trainer.max_epochs to train on", soft_wrap=True)
-    metrics = read_result(run)
-    print_result(run, metrics, console)
-    return Result(run, metrics)
+    return _printed(Result(run, read_result(run)), console)
+
+
+def _printed(result: Result, console: Console) -> Result:
+    print_result(result.run, result.metrics, console)
+    return result
 
 
 def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) -> Task | None:
@@ -293,7 +313,6 @@ def _train(run: RunDirectory, task: Task) -> Result:
         if not run.series.exists():
             replace_file(run.series, task.datamodule.loaded.save)
         metrics = _fit_and_evaluate(run, task)
-    print_result(run, metrics, task.console)
     return Result(run, metrics)
 
 
