@@ -327,7 +327,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")  # a name nobody can foresee
     try:
-        with settled():
+        with stoppable(), settled():
             write(partial)
             partial.replace(path)
     except OSError as error:
