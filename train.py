@@ -6,6 +6,9 @@ python train.py -m data.window_size=7,14 seed=0,1,2  a sweep, and its leaderboar
 python train.py --help                               what can be chosen and set
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import os
 from pathlib import Path
 

@@ -9,6 +9,9 @@ python scripts/evaluate.py outputs/RUN outputs/OTHER         one table and one f
 With another file, what lies in the time that was trained on stays training; the baselines are those of the run's own.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 from pathlib import Path
 

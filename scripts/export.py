@@ -11,6 +11,9 @@ The file is loaded again and must forecast the test windows as the run does, or 
 somebody you trust: torch.export.load unpickles. src/unroll/export.py says how to use both.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 from pathlib import Path
 

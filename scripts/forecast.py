@@ -9,6 +9,9 @@ Up to the run's horizon the forecast is direct; beyond it, it reads the forecast
 goes to standard output, everything else to standard error. The figure lies beside the output, or in RUN/figures.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 import functools
 import json

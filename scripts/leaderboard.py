@@ -10,6 +10,9 @@ Prints a table; writes leaderboard.csv, .md, .json and figures/ to the folder, o
 are several.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -7,12 +7,14 @@ python scripts/reproduce.py sine_gru --seeds 1 model.hidden_size=40  any key of 
 Complete runs are used again, interrupted ones go on: after Ctrl-C, give the same command again.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 import fcntl
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from rich.console import Console
 from unroll.cli import one_line_errors
 from unroll.config import check_folder
 from unroll.errors import ConfigError, RunError
-from unroll.interrupts import INTERRUPTED, TERMINATED
+from unroll.interrupts import INTERRUPTED, stoppable
 from unroll.progress import PatientConsole, cores, many
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
@@ -42,7 +44,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), metavar="FOLDER", help="%(default)s")
     arguments = parser.parse_intermixed_args()
     console = PatientConsole()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the workers are stopped too
     with one_line_errors(CONFIG_DIR):
         sys.exit(reproduce(arguments, console))
 
@@ -59,7 +60,7 @@ def reproduce(arguments: argparse.Namespace, console: Console) -> int:
     counts = f"{many(len(names), 'experiment')}, {many(arguments.seeds, 'seed')}"
     for line in (*notes, f"{many(len(jobs), 'run')} ({counts}), {workers} side by side"):
         console.print(line, soft_wrap=True, highlight=False)
-    with held(folder):
+    with held(folder), stoppable():  # so that the workers are stopped too
         try:
             found, failures = run_all(jobs, workers, console, folder / "workers.log")
         except KeyboardInterrupt:

@@ -8,6 +8,9 @@ python scripts/runs.py --json
 `rmse` sorts by the validation segment, which is for choosing; the test scores are for reporting.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 import json
 import re

@@ -3,7 +3,7 @@
 Importing this package imports neither torch nor lightning: command lines answer before those are needed.
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # `typing` takes milliseconds to import; type checkers know this name too
 
 if TYPE_CHECKING:
     from unroll.load import LoadedRun as LoadedRun
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["LoadedRun", "load_run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         import unroll.load
 

@@ -19,16 +19,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130  # and for Ctrl-C
 POOL_SECONDS = 5  # for a pool to end after its workers
 STOP_SECONDS = 30  # for a worker to write down that it was stopped
+IMPATIENT = 5  # signals while the first is being obeyed: something hangs
 
 _depth = 0
 _waiting: int | None = None
+_ignored = 0
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt and SIGTERM SystemExit, outside of the parts that are `settled`.
 
-    A SIGINT that is ignored, as in a worker whose parent stops it, stays ignored.
+    Those that come while the first is on its way out of this context change nothing: what is kept is being written.
+    The fifth of them ends the process on the spot. A SIGINT that is ignored, as in a worker whose parent stops it,
+    stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
@@ -135,6 +139,22 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 
 def _raise(number: int) -> None:
+    global _ignored
+    if _is_ending(sys.exception()):
+        _ignored += 1
+        if _ignored == IMPATIENT:
+            os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        return
+    _ignored = 0
     if number == signal.SIGTERM:
         sys.exit(TERMINATED)
     raise KeyboardInterrupt
+
+
+def _is_ending(error: BaseException | None) -> bool:
+    """Whether what is being handled comes of an earlier signal. One that a library swallowed is handled no more."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__context__
+    return False

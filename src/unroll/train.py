@@ -1,5 +1,6 @@
 """Train a forecaster: read from `train` downwards."""
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
+from unroll.budget import check_memory
 from unroll.building import build_forecaster, build_replicas, replica_seeds
 from unroll.checkpoints import newest_checkpoint
 from unroll.config import plain
@@ -24,6 +26,7 @@ from unroll.errors import ConfigError, RunError, UnrollError
 from unroll.evaluation.evaluate import evaluate, fit_reference, predictions
 from unroll.evaluation.free_run import Course, free_run, free_run_table, free_run_values, plan_free_run
 from unroll.evaluation.report import as_values
+from unroll.interrupts import settled, stoppable
 from unroll.memory import keep_freed_memory
 from unroll.models.forecaster import Forecaster
 from unroll.progress import PatientConsole
@@ -104,9 +107,12 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), console: Console | Non
             return _printed(_train(run, task), console) if task else _shown(run, console)
     task = _prepare(cfg, overrides, console, digest=data_digest(plain(cfg)))
     environment()  # asks git, which takes longer than to fill a new directory
-    run = RunDirectory.create(Path(cfg.output_dir), f"{task.datamodule.series.name}_{model_name(cfg)}".lower())
-    with run.locked(), _told(run):
-        _set_whole_path(cfg)
+    _set_whole_path(cfg)
+    with stoppable(), ExitStack() as held:
+        with settled():
+            run = RunDirectory.create(Path(cfg.output_dir), f"{task.datamodule.series.name}_{model_name(cfg)}".lower())
+            held.enter_context(run.locked())
+            held.enter_context(_told(run))
         return _printed(_train(run, task), console)
 
 
@@ -211,15 +217,20 @@ def _set_whole_path(cfg: DictConfig) -> None:
 
 @contextmanager
 def _told(run: RunDirectory) -> Iterator[None]:
-    """Say how a run that is interrupted can be gone on with."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        there = run.last_checkpoint.exists() or run.previous_checkpoint.exists()
-        kept = "to go on" if there else "no checkpoint was written yet; to start again"
-        can_go_on = run.config.is_file() and run.state.is_file()
-        sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n" if can_go_on else "interrupted\n")
-        raise
+    """Say how a run that is interrupted can be gone on with; one that has not begun is removed."""
+    with stoppable():
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            there = run.last_checkpoint.exists() or run.previous_checkpoint.exists()
+            if run.config.is_file() and run.state.is_file():
+                kept = "to go on" if there else "no checkpoint was written yet; to start again"
+                sys.stderr.write(f"interrupted; {kept}: python train.py resume={run.path}\n")
+            else:
+                if not there:
+                    shutil.rmtree(run.path, ignore_errors=True)
+                sys.stderr.write("interrupted\n")
+            raise
 
 
 def _shown(run: RunDirectory, console: Console) -> Result:
@@ -297,6 +308,7 @@ def _prepare(
         )
     asked = cfg.get("free_run")
     course = plan_free_run(datamodule, **plain(asked)) if asked and asked.steps else None
+    check_memory(cfg, datamodule)
     forecaster = build_replicas(cfg, datamodule) if datamodule.replica_seeds else build_forecaster(cfg, datamodule)
     build_trainer(cfg, [])
     return Task(cfg, datamodule, forecaster, course, checkpoint, digest, overrides, console, begun)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from unroll.errors import DataError
+from unroll.memory import check_room
 
 FloatArray = npt.NDArray[np.float64]
 LARGEST, SMALLEST = 1e140, 1e-140  # of what is squared in the scores
@@ -119,6 +120,19 @@ class Series:
         except Exception as error:  # zip, json and numpy each raise their own for a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{path}: not a readable series file ({reason})") from error
+
+
+def check_made_up(key: str, rows: int) -> None:
+    """Refuse a series to be made up that certainly does not fit into memory: its t, its noise and its sum do not.
+
+    Args:
+        key: says how many rows.
+        rows: N.
+
+    Raises:
+        ConfigError: with the numbers.
+    """
+    check_room(3 * 8 * rows, f"{key}={rows:,}: a series so long needs", f"lower {key}")
 
 
 def is_constant(values: FloatArray) -> bool:

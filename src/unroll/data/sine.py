@@ -8,7 +8,7 @@ import pandas as pd
 
 from unroll.config import check_arguments
 from unroll.data.module import WindowDataModule, Windowing
-from unroll.data.series import FloatArray, Series
+from unroll.data.series import FloatArray, Series, check_made_up
 from unroll.errors import ConfigError
 
 
@@ -49,6 +49,7 @@ class SineData(WindowDataModule):
 
     def load(self) -> Series:
         """The same numbers on every machine (RandomState's streams are frozen by NumPy's policy)."""
+        check_made_up("data.points", self.points)
         if self.span is None:
             assert self.step is not None
             t = np.arange(self.points, dtype=np.float64) * self.step

@@ -8,7 +8,7 @@ import pandas as pd
 
 from unroll.config import check_arguments
 from unroll.data.module import WindowDataModule, Windowing
-from unroll.data.series import FloatArray, Series
+from unroll.data.series import FloatArray, Series, check_made_up
 
 
 class TrendData(WindowDataModule):
@@ -43,6 +43,7 @@ class TrendData(WindowDataModule):
 
     def load(self) -> Series:
         """The same numbers on every machine (RandomState's streams are frozen by NumPy's policy)."""
+        check_made_up("data.points", self.points)
         t = np.arange(self.points, dtype=np.float64)
         noise = self.noise * np.random.RandomState(self.seed).random_sample(self.points)
         values = self.formula(t) + noise

@@ -403,7 +403,7 @@ def replace_file(path: Path, write: Callable[[Path], object], keep: Path | None 
     """
     partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}{PARTIAL}{path.suffix}")  # a name nobody can foresee
     try:
-        with settled():
+        with stoppable(), settled():
             write(partial)
             if keep is not None and path.exists():
                 path.replace(keep)

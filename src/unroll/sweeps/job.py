@@ -13,7 +13,7 @@ from rich.console import Console
 
 from unroll.cli import OUT_OF_MEMORY, explain
 from unroll.errors import ConfigError, PrunedError, RunError, UnrollError
-from unroll.interrupts import TERMINATED, end_with
+from unroll.interrupts import TERMINATED, end_with, stoppable
 from unroll.runs.directory import RunDirectory
 from unroll.runs.reuse import finished, validation_score
 from unroll.sweeps.jobs import identify, sweep_folder, without_own
@@ -63,7 +63,8 @@ def run_job(cfg: DictConfig, config_dir: Path) -> float:
         if metrics:
             return validation_score(metrics)
         try:
-            return _train(run, cfg, without_own(overrides), config_dir)
+            with stoppable():
+                return _train(run, cfg, without_own(overrides), config_dir)
         except (KeyboardInterrupt, SystemExit):
             if worker:  # it is written down; the worker would begin the next job
                 os._exit(TERMINATED)

@@ -169,17 +169,20 @@ class Session:
         Returns:
             what is wrong with the launcher, and the jobs that failed before they could write anything.
         """
-        overrides = [list(job.overrides) for job in jobs]
-        first, self.launched = self.launched, self.launched + len(jobs)
-        processes = str(self.config.hydra.launcher._target_).endswith("JoblibLauncher")
+        kind = str(self.config.hydra.launcher._target_)
+        # Hydra's own launcher keeps the whole config of every job until the last has ended, a third of a megabyte each.
+        parts = [[job] for job in jobs] if kind.endswith("BasicLauncher") else [list(jobs)]
+        errors: dict[Job, object] = {}
         try:
-            with workers_stop_first(self._say_way_on) if processes else nullcontext():
-                returns = self.launcher.launch(overrides, initial_job_idx=first)
+            with workers_stop_first(self._say_way_on) if kind.endswith("JoblibLauncher") else nullcontext():
+                for part in parts:
+                    first, self.launched = self.launched, self.launched + len(part)
+                    returns = self.launcher.launch([list(job.overrides) for job in part], initial_job_idx=first)
+                    errors |= {job: done._return_value for job, done in zip(part, returns, strict=True)}
         except Exception as error:  # its workers died, its cluster is not there
             kind = self.config.hydra.runtime.choices["hydra/launcher"]
             message = " ".join(str(error).split())[:300]
             return RunError(f"hydra/launcher={kind}: {type(error).__name__}: {message}"), {}
-        errors = {job: done._return_value for job, done in zip(jobs, returns, strict=True)}
         return None, {
             job: explain(error, self.config_dir)
             for job, error in errors.items()
@@ -210,12 +213,12 @@ class Session:
     @contextmanager
     def told(self) -> Iterator[None]:
         """Say of an interruption how to go on."""
-        try:
-            with stoppable():
+        with stoppable():
+            try:
                 yield
-        except (KeyboardInterrupt, SystemExit):
-            self._say_way_on()
-            raise
+            except (KeyboardInterrupt, SystemExit):
+                self._say_way_on()
+                raise
 
     def _say_way_on(self) -> None:
         sys.stderr.write(f"interrupted; what was done is kept: {self.way_on()} goes on\n")

@@ -12,6 +12,7 @@ from unroll.models.layers.scan import scan
 
 LARGE = 600_000  # W * B * D
 MANY = 4000  # W * B
+WIDE = 100  # D
 
 
 class Recurrent(nn.RNNBase):
@@ -86,7 +87,7 @@ class Recurrent(nn.RNNBase):
             return trains and input.numel() // self.input_size * self.hidden_size >= LARGE
         steps = input.shape[0 if input.dim() == 2 or not self.batch_first else 1]
         many = input.numel() // self.input_size >= MANY
-        return steps >= 8 and self.hidden_size < 100 and (trains or many)
+        return steps >= 8 and self.hidden_size < WIDE and (trains or many)
 
     def _unknown(self, input: Tensor | PackedSequence, hx: Any, direct: bool) -> str | None:
         """What the second way does not know about this call, if anything."""
