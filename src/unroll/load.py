@@ -19,6 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unroll.checkpoints import FLOATS
 from unroll.config import check_config, plain
 from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
@@ -239,7 +240,7 @@ def _match_precision(forecaster: Forecaster, weights: Any) -> None:
     kinds = (
         {value.dtype for value in weights.values() if isinstance(value, Tensor)} if isinstance(weights, dict) else set()
     )
-    if len(kinds) == 1:
+    if len(kinds) == 1 and kinds <= set(FLOATS):
         forecaster.to(kinds.pop())
 
 

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from unroll.checkpoints import check_values
 from unroll.errors import RunError
 from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
@@ -279,6 +280,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     missing = [key for key in ("state_dict", "epoch", "unroll") if key not in (checkpoint or ())]
     if not isinstance(checkpoint, dict) or missing:
         raise RunError(f"{path} is no checkpoint of a run: it holds no {', '.join(missing)}")
+    check_values(path, checkpoint)
     return checkpoint
 
 

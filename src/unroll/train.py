@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
+from unroll.checkpoints import check_continued
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
@@ -235,10 +236,12 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
     task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint, digest=digest)
     if checkpoint:
+        seeds = replica_seeds(cfg) or [cfg.seed]
+        check_continued(run.last_checkpoint, checkpoint, task.forecaster.state_dict(), seeds)
         try:
             task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
             task.forecaster.load_state_dict(checkpoint["state_dict"])
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AttributeError, LookupError) as error:
             raise RunError(
                 f"{run.last_checkpoint} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
             ) from error
