@@ -87,6 +87,9 @@ def check_continued(
     for part in ("best", "last"):
         if not _is_kept(saved[part], shapes, len(seeds)):
             raise RunError(f"{path} does not fit the model: its {part} weights are others")
+    states = checkpoint.get("optimizer_states")
+    if not isinstance(states, list) or len(states) != 1:  # Lightning would go on with a new optimizer
+        raise RunError(f"{path} is damaged: it does not hold the state of one optimizer")
     progress = checkpoint.get("loops")
     for key in ("fit_loop", "epoch_progress", "current"):
         progress = progress.get(key) if isinstance(progress, dict) else None

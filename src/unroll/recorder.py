@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise RunError(f"{path} is no regular file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # the error says it in a line
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist: the run wrote no checkpoint yet, or it was removed") from error
     except Exception as error:  # zip, pickle and torch each raise their own for a damaged file

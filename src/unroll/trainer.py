@@ -76,7 +76,8 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
             raise KeyboardInterrupt from None
         raise
     except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError) as error:
-        if checkpoint and "lr" not in trainer.callback_metrics:  # no epoch was trained from it
+        between = "last_batch" in forecaster.losses  # two epochs, where schedulers step
+        if checkpoint and (between or "lr" not in trainer.callback_metrics):  # no epoch was trained from it
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RunError(f"{checkpoint} cannot be gone on with ({line}): start a new run") from error
         if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
