@@ -1,4 +1,4 @@
-"""What no line of this repository does: unpickle, evaluate, or build what a file names otherwise than `unroll.targets`."""
+"""What no line of this repository does: unpickle, evaluate, or build by name otherwise than `unroll.targets`."""
 
 import ast
 from collections.abc import Iterator
