@@ -6,7 +6,7 @@ PORT ?= 6006
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format reproduce tensorboard benchmark clean
+.PHONY: help setup train test lint format reproduce tensorboard benchmark audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ benchmark: $(VENV)/.core  ## measure start-up and the memory of a long CSV
 	$(RUN) scripts/benchmark.py start
 	$(RUN) scripts/benchmark.py memory
 
+audit: $(VENV)/.audit  ## look for known vulnerabilities in the pinned packages, as far as that can be done offline
+	$(RUN) scripts/audit.py $(ARGS)
+
 clean:  ## remove .venv and caches, never outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 
@@ -54,4 +57,8 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.core
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
 	@touch $@

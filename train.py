@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from unroll.cli import check_keys, one_line_errors
 from unroll.config import check_config, check_value
 from unroll.errors import ConfigError
+from unroll.hydra_settings import checked_hydra
 from unroll.runs.directory import RunDirectory
 from unroll.runs.resume import continued_config
 
@@ -60,5 +61,5 @@ def run(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    with one_line_errors(CONFIG_DIR):
+    with one_line_errors(CONFIG_DIR), checked_hydra(CONFIG_DIR):
         main()

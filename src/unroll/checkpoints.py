@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from lightning.fabric.plugins import CheckpointIO
 
 from unroll.errors import RunError
 from unroll.runs.directory import RunDirectory
+from unroll.untrusted import check_values
 
 
 class Checkpoints(CheckpointIO):
@@ -53,7 +55,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         _check_archive(content)
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # the error says it in a line
+            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist: the run wrote no checkpoint yet, or it was removed") from error
     except OSError as error:
@@ -63,6 +66,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     missing = [key for key in ("state_dict", "epoch", "unroll") if key not in (checkpoint or ())]
     if not isinstance(checkpoint, dict) or missing:
         raise RunError(f"{path} is no checkpoint of a run: it holds no {', '.join(missing)}")
+    check_values(path, checkpoint)
     return checkpoint
 
 

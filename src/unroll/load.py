@@ -35,6 +35,7 @@ from unroll.runs.replicas import check_replicas
 from unroll.runs.reuse import read_result
 from unroll.targets import build
 from unroll.trainer import calm_libraries
+from unroll.untrusted import FLOATS
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _match_precision(forecaster: Forecaster, weights: Any) -> None:
     kinds = (
         {value.dtype for value in weights.values() if isinstance(value, Tensor)} if isinstance(weights, dict) else set()
     )
-    if len(kinds) == 1:
+    if len(kinds) == 1 and kinds <= set(FLOATS):
         forecaster.to(kinds.pop())
 
 

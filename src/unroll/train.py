@@ -46,6 +46,7 @@ from unroll.runs.reuse import (
 )
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
+from unroll.untrusted import check_continued
 
 
 @dataclass(frozen=True)
@@ -269,11 +270,12 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
     series = Series.load(run.series) if run.series.exists() or checkpoint else None  # it died before it wrote any
     digest = state.get("data_sha256") if series else data_digest(plain(cfg))
     task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint or None, digest=digest)
-    if checkpoint:
+    if path:
+        check_continued(path, checkpoint, task.forecaster.state_dict(), replica_seeds(cfg) or [cfg.seed])
         try:
             task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
             task.forecaster.load_state_dict(checkpoint["state_dict"])
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AttributeError, LookupError) as error:
             raise RunError(
                 f"{path} does not fit the model as its code is now: {' '.join(str(error).split())[:200]}"
             ) from error

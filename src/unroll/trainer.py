@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from unroll.checkpoints import Checkpoints
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
-from unroll.errors import ConfigError, nearest
+from unroll.errors import ConfigError, RunError, nearest
 from unroll.interrupts import TERMINATED
 from unroll.loop import step_plainly
 from unroll.models.forecaster import Forecaster
@@ -64,6 +64,7 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
 
     Raises:
         ConfigError: for a combination of arguments that Lightning refuses only now.
+        RunError: for a checkpoint that cannot be gone on with.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -76,7 +77,11 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
             raise KeyboardInterrupt from None
         raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
+    except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError) as error:
+        between = "last_batch" in forecaster.losses  # two epochs, where schedulers step
+        if checkpoint and (between or "lr" not in trainer.callback_metrics):  # no epoch was trained from it
+            line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise RunError(f"{checkpoint} cannot be gone on with ({line}): start a new run") from error
         if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
             raise
         raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error

@@ -67,7 +67,7 @@ def test_the_slurm_preset(tmp_path, monkeypatch):
     assert "error: 1 of 2 runs failed" in errors
     assert "series sine (synthetic) is too short" in errors
     assert len(leaderboard(tmp_path)) == 1
-    (script,) = tmp_path.glob("sweeps/s/.submitit/*/*.sh")
+    (script,) = tmp_path.glob("sweeps/s/.submitit/*/*/*.sh")
     text = Path(script).read_text()
     for line in ("--partition=small", "--time=5", "--cpus-per-task=1", "--mem=4GB", "--array=0-1%2"):
         assert f"#SBATCH {line}" in text

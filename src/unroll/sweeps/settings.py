@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[types.ModuleType, type]] = {
     "sampler": (optuna.samplers, BaseSampler),
     "pruner": (optuna.pruners, BasePruner),
 }
+UNPICKLING = ("CmaEsSampler",)  # it keeps a pickle in the study, which whoever hands over the folder may replace
 FIXED_SEED = ("GridSampler", "QMCSampler")  # these go through one sequence, and find their place in it
 EXHAUSTIVE = ("GridSampler", "BruteForceSampler")
 LOCK_SECONDS = 60  # how long a process waits while others write to an SQLite file
@@ -254,7 +255,7 @@ def _make(kind: str, given: Mapping[str, Any], key: str | None = None) -> object
     classes = {
         name: item
         for name, item in found.items()
-        if isinstance(item, type) and issubclass(item, base) and not inspect.isabstract(item)
+        if isinstance(item, type) and issubclass(item, base) and not inspect.isabstract(item) and name not in UNPICKLING
     }
     name = given["name"]
     if name not in classes:
