@@ -2,7 +2,9 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,19 @@ def write_figures(
             tensorboard.add_image(f"figures/{key}", matplotlib.image.imread(path)[:, :, :3], dataformats="HWC")
 
 
+@contextmanager
+def errors_of_writers_raised() -> Iterator[None]:
+    """TensorBoard writes in a thread, and raises what it cannot write at the next write or flush: the thread need
+    not print it.
+    """
+    printed = threading.excepthook
+    threading.excepthook = lambda error: None if issubclass(error.exc_type, OSError) else printed(error)
+    try:
+        yield
+    finally:
+        threading.excepthook = printed
+
+
 def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]) -> None:
     """Write the config and the final scores to TensorBoard's HPARAMS tab.
 
@@ -203,6 +218,7 @@ def write_hparams(run: RunDirectory, cfg: DictConfig, metrics: Mapping[str, Any]
             tensorboard.add_scalar(name, value, metrics["epochs"]["best"])
         for part in hparams(flat, final)[1:]:
             tensorboard._get_file_writer().add_summary(part)
+        tensorboard.flush()
 
 
 def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> None:

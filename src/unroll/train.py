@@ -31,7 +31,16 @@ from unroll.memory import keep_freed_memory
 from unroll.models.forecaster import Forecaster
 from unroll.progress import PatientConsole
 from unroll.recorder import Recorder, continuable
-from unroll.results import digest, essentials, model_name, print_result, summary, write_figures, write_hparams
+from unroll.results import (
+    digest,
+    errors_of_writers_raised,
+    essentials,
+    model_name,
+    print_result,
+    summary,
+    write_figures,
+    write_hparams,
+)
 from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
 from unroll.runs.reuse import (
@@ -343,7 +352,7 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         "offset": datamodule.transform.offset.tolist(),
         "scale": datamodule.transform.scale.tolist(),
     }
-    with SummaryWriter(str(run.path), purge_step=purge) as tensorboard:
+    with errors_of_writers_raised(), SummaryWriter(str(run.path), purge_step=purge) as tensorboard:
         stopping = plain(cfg.early_stopping)
         seeds = replica_seeds(cfg) or [cfg.seed]
         recorder = Recorder(
@@ -396,5 +405,6 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         }
         metrics["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         write_hparams(run, cfg, metrics)
+        tensorboard.flush()  # raises what its thread could not write
         write_json(run.metrics, metrics)
     return metrics

@@ -260,6 +260,10 @@ class RunDirectory:
         except PrunedError as error:
             self._fail(str(error), status="pruned")
             raise
+        except OSError as error:
+            said = self._explained(error)
+            self._fail(said)
+            raise RunError(said) from error
         except BaseException as error:
             kind = "" if isinstance(error, UnrollError) else f"{type(error).__name__}: "
             self._fail(f"{kind}{error}".splitlines()[0].removesuffix(": "))
@@ -283,10 +287,15 @@ class RunDirectory:
                 path.unlink()
 
     def _fail(self, reason: str, status: str = "failed") -> None:
-        try:
+        with suppress(OSError):  # the disk may be what failed: the reason is raised anyway, and nobody holds the run
             self.set_state(status=status, finished=now(), error=reason)
-        except OSError:  # the disk may be what failed; the reason is raised anyway
-            sys.stderr.write(f"{self.state} could not be written\n")
+
+    def _explained(self, error: OSError) -> str:
+        """What became of the disk, and what to do then."""
+        if not self.config.exists():
+            return f"{self.path} was removed while it was being trained, or its disk is gone: start a new run"
+        reason = f"{error.filename or self.path}: {error.strerror or error}"
+        return f"{reason}; what was written is kept: mend this, then python train.py resume={self.path}"
 
 
 def _as_yaml(config: dict[str, Any]) -> str:
@@ -410,7 +419,7 @@ def replace_file(path: Path, write: Callable[[Path], object], keep: Path | None 
             partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        if error.filename == str(partial):  # nobody asked for that name
+        if error.filename in (None, str(partial)):  # nobody asked for that name
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     except BaseException:
