@@ -4,9 +4,10 @@ VENV ?= .venv
 LOGDIR ?= outputs
 PORT ?= 6006
 RUN := $(VENV)/bin/python
+export STRESS_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format reproduce tensorboard benchmark audit clean
+.PHONY: help setup train test stress lint format reproduce tensorboard benchmark audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +19,9 @@ train: $(VENV)/.core  ## train a GRU with the default config (ARGS="data=cinema"
 
 test: $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
+
+stress: $(VENV)/.dev  ## run the long tests, and print what they measure (STRESS_SECONDS=600 for the open-ended ones)
+	$(RUN) -m pytest -m stress -s $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(RUN) -m ruff check .

@@ -4,7 +4,7 @@ Python's own way, an exception between any two instructions, would show a traceb
 `unroll.interrupts.stoppable` is for what must be ended in order. A SIGINT that is ignored stays ignored.
 """
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of: it is there at once, while `signal` imports for some milliseconds
+import _signal  # type: ignore[import-not-found]  # there at once, while `signal` imports for milliseconds
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

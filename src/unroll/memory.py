@@ -13,6 +13,7 @@ from unroll.errors import ConfigError
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 KEPT = 512 << 20  # bytes that are free at the top, before they go back to the system
 LARGEST = 32 << 20  # of a piece that is kept for the next; the most that glibc allows
+WORTH_A_LOOK = 64 << 20  # bytes; the libraries alone hold several times as many
 UNLIMITED = 1 << 60  # what a control group without a limit says is beyond this
 PROC, CONTROL_GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -39,6 +40,8 @@ def check_room(needed: int, what: str, advice: str, free: Callable[[], int | Non
     Raises:
         ConfigError: with both numbers.
     """
+    if needed < WORTH_A_LOOK:
+        return
     look = free or free_memory
     there = look()
     if there is None or needed <= there:
