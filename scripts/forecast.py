@@ -61,6 +61,7 @@ def forecast(arguments: argparse.Namespace) -> None:
     from unroll.load import load_run
     from unroll.results import essentials
     from unroll.runs.directory import replace_file, write_text
+    from unroll.tables import printable
 
     loaded = load_run(arguments.run, arguments.data_path)
     if arguments.replica is not None:
@@ -68,7 +69,7 @@ def forecast(arguments: argparse.Namespace) -> None:
     steps, levels = arguments.steps or loaded.datamodule.horizon, sorted(set(arguments.levels))
     found = loaded.intervals(steps, levels) if levels else None
     table = loaded.forecast(steps, levels, found)
-    name = str(table.index.name or "row")
+    name = printable(str(table.index.name or "row"))
     table = table.rename_axis(f"{name} (index)" if name in table.columns else name)
     text, dates = table.to_csv(), isinstance(loaded.datamodule.series.index, pd.DatetimeIndex)
     if output and output.suffix == ".json":
@@ -91,7 +92,7 @@ def forecast(arguments: argparse.Namespace) -> None:
         *([f"forecast: {output}"] if output else []),
         f"figure: {picture}",
     ]:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from unroll.interrupts import INTERRUPTED, stoppable
 from unroll.progress import PatientConsole, cores, many
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
+from unroll.tables import printable
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 
@@ -72,7 +73,7 @@ def reproduce(arguments: argparse.Namespace, console: Console) -> int:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
             write(found, About(command, overrides, together(failures), notes, workers), folder, console)
     for line in together(failures):
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {printable(line)}\n")
     return 1 if failures else 0
 
 

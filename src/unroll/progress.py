@@ -3,12 +3,15 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+
+from unroll.tables import printable
 
 LINES = 10  # in a log file, over all epochs
 SECONDS = 30.0  # at the latest after so long, another line
@@ -18,16 +21,27 @@ BAR_SECONDS = 0.5  # between moves of the bar within an epoch
 class PatientConsole(Console):
     """A console that goes on without a reader: `python train.py | head` must not cost the training.
 
-    Square brackets are printed as they are: they may be part of a path.
+    Square brackets are printed as they are: they may be part of a path. Marks in names that would move the cursor or
+    turn the text around are printed as ?.
     """
 
     def __init__(self) -> None:
         super().__init__(markup=False)
 
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            part if part.control or part.text.isprintable() else part._replace(text=_visible(part.text))
+            for part in buffer
+        )
+
     def on_broken_pipe(self) -> None:
         """Print nothing more."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _visible(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class EpochProgress:

@@ -17,7 +17,7 @@ from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.lines import band, called, joined, joined_band, thin, tiles_of
 from unroll.evaluation.report import show
-from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend
+from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend, plain_text
 
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
 
@@ -320,7 +320,7 @@ def label_axes(axes: Axes, series: Series) -> None:
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
     exponent = 3 * int(np.floor(np.log10(largest) / 3)) if largest > 0 else 0
-    unit, name = series.unit, shown(series.columns[0])
+    unit, name = plain_text(series.unit), plain_text(shown(series.columns[0]))
     if high - low < 1e-3 * largest:  # small changes on a large level: matplotlib writes the level apart
         axes.yaxis.get_offset_text().set_x(-0.08)
     elif exponent >= 6 or exponent <= -6:  # large and small numbers go into the label, in steps of a thousand
@@ -329,7 +329,7 @@ def label_axes(axes: Axes, series: Series) -> None:
     elif exponent == 3:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_ylabel(f"{name} [{unit}]" if unit else name)
-    axes.set_xlabel(shown(str(series.index.name or "row")))
+    axes.set_xlabel(plain_text(shown(str(series.index.name or "row"))))
     if isinstance(series.index, pd.DatetimeIndex):
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)

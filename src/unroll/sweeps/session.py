@@ -23,6 +23,7 @@ from unroll.runs.directory import is_held
 from unroll.runs.reuse import finished
 from unroll.sweeps.jobs import Job, Planner, check_sweep, stored, sweep_folder
 from unroll.sweeps.watch import Outcome, Watch
+from unroll.tables import printable
 
 ATTEMPTS = 2  # of a job whose process dies: a neighbour may have taken it along
 POLL_SECONDS = 0.5
@@ -257,7 +258,7 @@ class Session:
                     tries = "mend the command; what is complete stays so"
                 sys.stderr.write(f"error: {failed} of {many(len(self.outcomes), 'run')} failed; {tries}\n")
                 for line in failures:
-                    sys.stderr.write(f"error: {line}\n")
+                    sys.stderr.write(f"error: {printable(line)}\n")
         if not self.named:
             with suppress(OSError):
                 self.folder.rmdir()  # where every config was wrong, it is empty
