@@ -23,6 +23,7 @@ from unroll.config import check_config, plain
 from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
+from unroll.data.tables import UTC
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_from, intervals
 from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
@@ -275,6 +276,13 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
     if other.series.columns != trained.series.columns:
         columns, wanted = (", ".join(series.columns) for series in (other.series, trained.series))
         raise DataError(f"{path} has the columns {columns}, and the run was trained on {wanted}")
+    own, given = (str(module.series.index.name).endswith(UTC) for module in (trained, other))
+    if own != given:
+        clocks = {True: "UTC", False: "the wall clock"}
+        raise DataError(
+            f"{path}: its dates lie on a grid in {clocks[given]}, and those that the run was trained on in "
+            f"{clocks[own]}: write them in the same way"
+        )
     steps = [_usual_step(module.series.index) for module in (trained, other)]
     if len(other.series.index) > 1 and not np.isclose(steps[0], steps[1], rtol=0.2):
         raise DataError(f"{path}: its rows lie in another rhythm than those that the run was trained on")
