@@ -171,7 +171,7 @@ class WindowDataModule(L.LightningDataModule):
         self.transform: Affine = (
             self.fitted_before.transform if self.fitted_before else fit_transform(self.transform_kind, train)
         )
-        self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
+        self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
         future = [series.columns.index(column) for column in series.known_ahead]
         self._future_columns = future
         self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
@@ -287,14 +287,19 @@ class WindowDataModule(L.LightningDataModule):
             )
 
 
-def _scaled(values: FloatArray, transform: Affine, chunk: int = 1_000_000) -> Tensor:
+def _scaled(series: Series, transform: Affine, chunk: int = 1_000_000) -> Tensor:
     """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
+    values = series.values
     scaled = np.empty(values.shape, dtype=np.float32)
     for begin in range(0, len(values), chunk):
         with np.errstate(over="ignore"):
             scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
-    if not np.isfinite(scaled).all():
+    beyond = np.argwhere(~np.isfinite(scaled))
+    if len(beyond):
+        row, column = beyond[0]
         raise DataError(
-            "the series holds numbers too large for the network: use data.transform=standard or another unit"
+            f"series {series.name}: column {series.columns[column]} is {values[row, column]:g} at {series.label(row)}, "
+            "too large for the network beside the training segment: mend it, or use data.transform=standard if it is "
+            "not set"
         )
     return torch.from_numpy(scaled)

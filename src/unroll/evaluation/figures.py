@@ -204,10 +204,14 @@ def draw_losses(
         name = "best" if any(row["val_loss"] is not None for row in history) else "last"
         kind = f"median {name}" if several else name
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{kind} epoch, {best_epoch}")
-        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        flat = low > 0 and high < 1.2 * low  # a log scale would have no number there
+        axes.set_yscale("linear" if flat else "log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if flat:
+            return legend(figure, axes)
         low, high = axes.get_ylim()
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if high / low < 100:  # less than two decades need numbers between
