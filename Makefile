@@ -6,7 +6,7 @@ PORT ?= 6006
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format reproduce tensorboard benchmark clean
+.PHONY: help setup train test stress lint format reproduce tensorboard benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ train: $(VENV)/.core  ## train a GRU with the default config (ARGS="data=cinema"
 
 test: $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
+
+stress: $(VENV)/.dev  ## run the long tests (STRESS_SECONDS=120 is how long each goes on)
+	$(RUN) -m pytest -m stress $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(RUN) -m ruff check .

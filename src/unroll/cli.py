@@ -43,7 +43,9 @@ def one_line_errors(config_dir: Path) -> Iterator[None]:
     except Exception as error:
         if SHOW_ALL or not _is_users(error):
             raise
-        sys.stderr.write(f"error: {explain(error, config_dir)}\n")
+        from unroll.tables import printable  # a file's names may hold anything, and rich takes time to import
+
+        sys.stderr.write(f"error: {printable(explain(error, config_dir))}\n")
         sys.exit(1)
 
 

@@ -172,6 +172,20 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     message = refusal(path, target="colum5")
     assert "(did you mean column5?); it has: column0, column1," in message
     assert message.endswith("and 2980 more")
+    long = [f"{number}{'x' * 60}" for number in range(30)]
+    message = refusal(write(tmp_path, ",".join(long) + "\n1\n"), target="y")
+    assert len(message) < 400
+    assert message.endswith(f"5{'x' * 39}... and 24 more")
+
+
+def test_odd_names_in_messages(tmp_path: Path) -> None:
+    for name in ("\x1b[31mred", "\x85", "x" * 500, "new\nline"):
+        text = f'date,"{name}"\n' + rows(DAYS, ["abc"] * 31).partition("\n")[2]
+        message = refusal(write(tmp_path, text), date="date")
+        assert "row 2: 'abc' is no number" in message
+        assert len(message) < 150
+    path = write(tmp_path, '"a,b"\n' + "\n".join(map(str, range(40))))
+    assert load(path).series.columns == ("a,b",)  # a comma in quotes is no other separator
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10, 31, 1000])
@@ -336,6 +350,7 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
         ({"decimal": ","}, "separator and data.decimal are both ,"),
         ({"missing": "drop"}, "missing must be one of error"),
         ({"date_format": "%Q"}, "data.date_format=%Q: 'Q' is a bad directive"),
+        ({"date_format": "%Y%Y"}, "data.date_format=%Y%Y: redefinition of group name"),
         ({"date_format": "%H:%M"}, "data.date_format=%H:%M has no year"),
         ({"date_format": "mixed"}, "data.date_format=mixed has no year"),
         ({"timezone": "Europe/Berln"}, "timezone must be the IANA name of a time zone, such as Europe/Berlin"),

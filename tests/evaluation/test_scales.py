@@ -1,5 +1,6 @@
 """Series of any size and shape: scores follow the unit, what is undefined is said to be, and nothing is NaN."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -22,7 +23,7 @@ from unroll.data.series import Series
 from unroll.errors import DataError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.evaluate import evaluate, fit_reference
-from unroll.evaluation.figures import draw_losses
+from unroll.evaluation.figures import draw_losses, draw_series
 from unroll.evaluation.metrics import naive_error
 from unroll.sweeps.cells import numbers
 from unroll.sweeps.leaderboard import read_leaderboard
@@ -232,6 +233,17 @@ def test_a_leaderboard_of_errors_of_very_different_sizes(tmp_path) -> None:
     _, write_number = numbers(table)
     shown = [write_number(row.over_seeds("test", "rmse").mean) for row in table.rows]
     assert all(float(text) > 0 for text in shown)
+
+
+@pytest.mark.parametrize("text", [r"$\frac$", "$a$", "x" * 300, "a\nb"])
+def test_names_and_units_are_no_formulas(tmp_path, text) -> None:
+    data = Given(WAVE, window_size=5)
+    data.setup()
+    names = {"columns": (text,), "name": text, "unit": text, "index": data.series.index.rename(text)}
+    data.series = dataclasses.replace(data.series, **names)
+    figure = draw_series(data, subtitle="")
+    figure.draw_without_rendering()
+    assert len(figure.axes[0].get_ylabel()) < 250
 
 
 @pytest.mark.parametrize("losses", [[9.999999e17, 9.999994e17, 9.99999e17], [1e-20, 1e-21, 1e-22], [0.5, 0.499, 0.498]])

@@ -7,7 +7,7 @@ from typing import Unpack
 import numpy as np
 
 from unroll.config import check_arguments
-from unroll.data.files import check_dialect, listed, read_header, separator_hint
+from unroll.data.files import check_dialect, listed, read_header, separator_hint, shown
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
 from unroll.data.tables import on_grid, read_table
@@ -76,7 +76,9 @@ class CSVData(WindowDataModule):
         target = self.target or self._only_column(columns)
         repeated = [name for name in self.covariates if name in (target, self.date) or self.covariates.count(name) > 1]
         if repeated or target == self.date:
-            raise DataError(f"column {(repeated or [target])[0]} has two parts to play: target, date or covariate")
+            raise DataError(
+                f"column {shown((repeated or [target])[0])} has two parts to play: target, date or covariate"
+            )
         names = list(dict.fromkeys([target, *self.covariates]))
         table = read_table(
             self.path,
@@ -94,7 +96,7 @@ class CSVData(WindowDataModule):
 
     def _only_column(self, columns: list[str]) -> str:
         candidates = [column for column in columns if column != self.date and column not in self.covariates]
-        hint = separator_hint(columns)
+        hint = separator_hint(columns, self.separator)
         if hint:
             raise DataError(f"{self.path.name} has one column, {listed(columns)}{hint}")
         if not candidates:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unroll.config import check_arguments, check_order
+from unroll.data.files import shown
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant
 from unroll.data.transforms import Affine, fit_transform
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
@@ -182,8 +183,8 @@ class WindowDataModule(L.LightningDataModule):
         self._check_lengths(series, segments)
         if is_constant(train[:, 0]):
             raise DataError(
-                f"series {series.name}: column {series.columns[0]} is constant ({train[0, 0]:g}) in the {len(train)} "
-                "rows of the training segment: there is nothing to learn"
+                f"series {series.name}: column {shown(series.columns[0])} is constant ({train[0, 0]:g}) in the "
+                f"{len(train)} rows of the training segment: there is nothing to learn"
             )
         if self.asked_period and self.asked_period >= len(train):
             raise ConfigError(
@@ -298,8 +299,8 @@ def _scaled(series: Series, transform: Affine, chunk: int = 1_000_000) -> Tensor
     if len(beyond):
         row, column = beyond[0]
         raise DataError(
-            f"series {series.name}: column {series.columns[column]} is {values[row, column]:g} at {series.label(row)}, "
-            "too large for the network beside the training segment: mend it, or use data.transform=standard if it is "
-            "not set"
+            f"series {series.name}: column {shown(series.columns[column])} is {values[row, column]:g} at "
+            f"{series.label(row)}, too large for the network beside the training segment: mend it, or use "
+            "data.transform=standard if it is not set"
         )
     return torch.from_numpy(scaled)

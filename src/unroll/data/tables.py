@@ -11,7 +11,16 @@ import pandas as pd
 
 from unroll.data.calendar import FORWARD, HEADER_ROWS, check_order, find_grid, gaps, is_hour_forward, place
 from unroll.data.clocks import Offsets, on_one_clock, parse_dates
-from unroll.data.files import READ_ERRORS, Renamed, one_line, open_text, require_columns, take_header, unreadable
+from unroll.data.files import (
+    READ_ERRORS,
+    Renamed,
+    one_line,
+    open_text,
+    require_columns,
+    shown,
+    take_header,
+    unreadable,
+)
 from unroll.data.series import named_rows
 from unroll.errors import DataError
 
@@ -56,7 +65,7 @@ def read_table(
     try:
         with open_text(path, encoding) as file:
             columns = take_header(path, file, separator)
-            require_columns(path, columns, [*dates_and_texts, *numbers])
+            require_columns(path, columns, [*dates_and_texts, *numbers], separator)
             numbered = {name: str(columns.index(name)) for name in [*dates_and_texts, *numbers]}
             with pd.read_csv(
                 cast(TextIO, Renamed(file, [*map(str, range(len(columns))), SURPLUS], separator)),
@@ -80,8 +89,8 @@ def read_table(
                         if parts and part.index.notna().any() and (ahead is None) != (offsets[0] is None):
                             has, other = ("no", "some") if ahead is None else ("an", "none")
                             raise DataError(
-                                f"{path.name}: column {date}, row {first_row} has {has} offset from UTC, and the rows "
-                                f"before have {other}: it must stand behind all dates or behind none"
+                                f"{path.name}: column {shown(date)}, row {first_row} has {has} offset from UTC, and "
+                                f"the rows before have {other}: it must stand behind all dates or behind none"
                             )
                         offsets.append(ahead)
                     parts.append(part)
@@ -95,11 +104,13 @@ def read_table(
         raise DataError(f"{path.name} has a header and no rows")
     last = len(filled) - int(np.argmax(filled[::-1]))  # empty lines at the end are no rows
     if date and not filled[:last].all():  # an empty line, and then rows again in the next chunk
-        raise DataError(f"{path.name}: column {date}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date")
+        raise DataError(
+            f"{path.name}: column {shown(date)}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date"
+        )
     table = table.iloc[:last]
     if date:
         known = [ahead for ahead in offsets if ahead is not None]
-        wall, column = pd.DatetimeIndex(table.index), f"{date} of {path.name}"
+        wall, column = pd.DatetimeIndex(table.index), f"{shown(date)} of {path.name}"
         ahead = np.concatenate(known)[:last] if known else None
         table.index, is_utc = on_one_clock(wall, ahead, timezone, column, days=days)
         table.index.name = f"{date}{UTC}" if is_utc else date
@@ -131,13 +142,13 @@ def on_grid(
     if date:
         dates = pd.DatetimeIndex(table.index)
         local = local and not str(dates.name).endswith(UTC)
-        check_order(dates, f"{date} of {path.name}", local=local)
-        grid = find_grid(dates, f"{date} of {path.name}", summed=summed, sparse=missing == "zero")
+        check_order(dates, f"{shown(date)} of {path.name}", local=local)
+        grid = find_grid(dates, f"{shown(date)} of {path.name}", summed=summed, sparse=missing == "zero")
         season = grid.season
         if grid.rows != len(dates):
             if missing == "error":
                 raise DataError(
-                    f"column {date} of {path.name} has gaps in its {grid.step} dates: "
+                    f"column {shown(date)} of {path.name} has gaps in its {grid.step} dates: "
                     f"{gaps(dates, grid, summed=summed)}: mend the file, or set data.missing=interpolate or "
                     f"data.missing=ffill{FORWARD if local and is_hour_forward(dates, grid) else ''}"
                 )
@@ -162,11 +173,11 @@ def check_fields(
         values = table[column].to_numpy()
         rows = np.flatnonzero(np.isinf(values))
         if len(rows):
-            raise DataError(f"{path.name}: column {column} is infinite in {_rows(table, rows)}: mend the file")
+            raise DataError(f"{path.name}: column {shown(column)} is infinite in {_rows(table, rows)}: mend the file")
         rows = np.flatnonzero(np.isnan(values))
         if len(rows) and missing == "error":
             raise DataError(
-                f"{path.name}: column {column} has no value in {_rows(table, rows)}: mend the file, or set "
+                f"{path.name}: column {shown(column)} has no value in {_rows(table, rows)}: mend the file, or set "
                 f"data.missing={mend}"
             )
 
@@ -206,7 +217,9 @@ def _numbers(column: pd.Series, name: str, path: Path, first_row: int, decimal: 
         value = str(column.iloc[bad[0]])
         hint = f" (the decimal mark is {decimal})" if "," in value or "." in value else ""
         hint += "; with data=csv, set data.decimal=','" if "," in value and decimal == "." else ""
-        raise DataError(f"{path.name}: column {name}, row {bad[0] + first_row}: {value[:40]!r} is no number{hint}")
+        raise DataError(
+            f"{path.name}: column {shown(name)}, row {bad[0] + first_row}: {value[:40]!r} is no number{hint}"
+        )
     return parsed.to_numpy(dtype=np.float64)
 
 
@@ -215,8 +228,8 @@ def _dates(
 ) -> tuple[pd.DatetimeIndex, Offsets | None]:
     """A column as dates, NaT only in empty rows at the end of the chunk; see `parse_dates`."""
     try:
-        index, offsets = parse_dates(column, f"{name} of {path.name}", first_row, date_format)
-    except ValueError as error:
+        index, offsets = parse_dates(column, f"{shown(name)} of {path.name}", first_row, date_format)
+    except (ValueError, re.error) as error:
         raise DataError(f"data.date_format={date_format}: {one_line(error)}") from error
     if date_format and not re.search("%[YyGcx]|ISO8601", date_format):
         raise DataError(f"data.date_format={date_format} has no year (such as %Y): dates without one are no time line")
@@ -230,12 +243,12 @@ def _dates(
     if len(bad) and bad[0] < rows:
         value, row = column.iloc[bad[0]], bad[0] + first_row
         if not isinstance(value, str):
-            raise DataError(f"{path.name}: column {name}, row {row}: there is no date")
+            raise DataError(f"{path.name}: column {shown(name)}, row {row}: there is no date")
         form = f"the format {date_format}" if date_format else "ISO 8601 (such as 2018-03-14)"
         mend = "mend it, or with data=csv set data.date_format (such as '%d/%m/%Y')"
         if re.search(r":\d\d:60\b", value):
             mend = "a leap second has no place on a regular grid: remove the row"
         raise DataError(
-            f"{path.name}: column {name}, row {row}: {value[:40]!r} does not parse as a date in {form}: {mend}"
+            f"{path.name}: column {shown(name)}, row {row}: {value[:40]!r} does not parse as a date in {form}: {mend}"
         )
     return index, offsets

@@ -65,7 +65,7 @@ def evaluate_again(
         figure = draw_forecast(loaded.datamodule, found, label=label, subtitle=subtitle)
     else:
         _print_runs(scored, console)
-        figure = draw_runs([(run.run.path.name.replace("$", r"\$"), run.datamodule, found) for run, found in scored])
+        figure = draw_runs([(run.run.path.name, run.datamodule, found) for run, found in scored])
     stem = scored[0][1].segment if len(scored) == 1 else "runs"
     stem += "" if replica is None else f"_replica{replica}"
     replace_file(folder / f"{stem}.png", functools.partial(figure.savefig, dpi=DPI))

@@ -17,7 +17,7 @@ from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.lines import band, called, joined, joined_band, thin, tiles_of
 from unroll.evaluation.report import show
-from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend
+from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend, plain_text
 
 MOST_TARGETS = 300  # of the forecast figure; more could not be told apart
 
@@ -30,7 +30,7 @@ def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
         subtitle: the config's essentials.
     """
     series, segments = datamodule.series, datamodule.segments
-    with drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{plain_text(series.title)}: the series and its segments", subtitle, 2.8) as (figure, axes):
         axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
         for name, segment in segments._asdict().items():
             if len(segment):
@@ -66,7 +66,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
     most = max(1, MOST_TARGETS // horizon)
     shown = np.array(tiles[-most:])
     rows = origins[shown][:, None] + np.arange(horizon)
-    title = f"{series.title}: {evaluation.segment} forecast, {ahead(horizon)}"
+    title = f"{plain_text(series.title)}: {evaluation.segment} forecast, {ahead(horizon)}"
     if len(tiles) > most:
         title += f", last {rows.size} of {len(tiles) * horizon} targets"
     with drawing(title, subtitle, 3.0) as (figure, axes):
@@ -111,7 +111,8 @@ def draw_overlay(
         subtitle: the config's essentials.
     """
     series, horizon = datamodule.series, datamodule.horizon
-    title = f"{series.title}: {' and '.join(found.segment for found in evaluations)} forecasts, {ahead(horizon)}"
+    segments = " and ".join(found.segment for found in evaluations)
+    title = f"{plain_text(series.title)}: {segments} forecasts, {ahead(horizon)}"
     with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
         for found in evaluations:
@@ -144,7 +145,7 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
     course = run.course
     before, after = course.index[: course.window_size + 1], course.index[course.window_size :]
     many = f"{course.steps} steps" if course.steps > 1 else "1 step"
-    title = f"{series.title}: free run of {many}, each reading the forecasts before it"
+    title = f"{plain_text(series.title)}: free run of {many}, each reading the forecasts before it"
     marker = "." if course.steps <= 20 else ""  # a line of so few points hides them
     with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(before, course.rows[: len(before), 0], color=GREY, label="history")
@@ -188,7 +189,7 @@ def draw_losses(
         replicas: the history of each, where there are several; `history` is their mean then.
     """
     several = len(replicas) > 1
-    with drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{plain_text(title)}: loss by epoch", subtitle, 2.8) as (figure, axes):
         marker = "." if len(history) < 20 else ""
         for part, colour, name in (("train", BLUE, "train"), ("val", ORANGE, "validation")):
             key = f"{part}_loss"
@@ -237,14 +238,21 @@ def draw_runs(runs: Sequence[tuple[str, WindowDataModule, Evaluation]]) -> Figur
             series = entries[0][1].series
             rows = np.unique(np.concatenate([found.origins for _, _, found in entries]))[-MOST_TARGETS:]
             truth = known_target(entries[0][1])[rows]
-            place.plot(series.index[rows], truth, color=BLACK, marker=".", markersize=3, label=f"truth, {series.title}")
+            place.plot(
+                series.index[rows],
+                truth,
+                color=BLACK,
+                marker=".",
+                markersize=3,
+                label=f"truth, {plain_text(series.title)}",
+            )
             for name, module, found in entries:
                 tiles = np.array(tiles_of(found.origins, module.horizon))
                 tiles = tiles[found.origins[tiles] >= rows[0]]
                 targets = found.origins[tiles][:, None] + np.arange(module.horizon)
                 x, y = joined(series.index, targets, found.models[found.main][tiles])
                 score = show(found.scores[found.main]["rmse"] or 0.0)
-                place.plot(x, y, linewidth=0.9, label=f"{called(name, found.members)}, RMSE {score}")
+                place.plot(x, y, linewidth=0.9, label=f"{called(plain_text(name), found.members)}, RMSE {score}")
             label_axes(place, series)
         del axes
         return legend(figure, *figure.axes, columns=1)
@@ -265,7 +273,7 @@ def draw_future(
     series, steps = datamodule.series, len(table)
     begin = max(0, len(series.values) - max(20, 3 * steps, 2 * datamodule.window_size))
     many = f"{steps} steps" if steps > 1 else "1 step"
-    with drawing(f"{series.title}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
+    with drawing(f"{plain_text(series.title)}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
         axes.plot(*thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
         marker = "." if steps <= 60 else ""
         for level in sorted(levels, reverse=True):
@@ -324,7 +332,7 @@ def label_axes(axes: Axes, series: Series) -> None:
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
     exponent = 3 * int(np.floor(np.log10(largest) / 3)) if largest > 0 else 0
-    unit, name = series.unit, shown(series.columns[0])
+    unit, name = plain_text(series.unit), plain_text(shown(series.columns[0]))
     if high - low < 1e-3 * largest:  # small changes on a large level: matplotlib writes the level apart
         axes.yaxis.get_offset_text().set_x(-0.08)
     elif exponent >= 6 or exponent <= -6:  # large and small numbers go into the label, in steps of a thousand
@@ -333,7 +341,7 @@ def label_axes(axes: Axes, series: Series) -> None:
     elif exponent == 3:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_ylabel(f"{name} [{unit}]" if unit else name)
-    axes.set_xlabel(shown(str(series.index.name or "row")))
+    axes.set_xlabel(plain_text(shown(str(series.index.name or "row"))))
     if isinstance(series.index, pd.DatetimeIndex):
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)

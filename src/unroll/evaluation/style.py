@@ -8,6 +8,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unroll.tables import printable
+
 # Okabe and Ito's palette, told apart also by colour-blind readers.
 BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#777777"
 STYLE = {
@@ -34,6 +36,13 @@ def drawing(title: str, subtitle: str, height: float, *, panels: int = 1) -> Ite
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         axes.set_title(subtitle, loc="left", fontsize=7.5, color=GREY)
         yield figure, axes
+
+
+def plain_text(text: str, most: int = 120) -> str:
+    """A name as it is, and not too long: matplotlib takes dollar signs for formulas."""
+    text = printable(text)
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    return text.replace("$", r"\$")
 
 
 def legend(figure: Figure, *axes: Axes, columns: int = 3) -> Figure:

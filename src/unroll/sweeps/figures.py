@@ -12,13 +12,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unroll.evaluation.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, drawing, legend
+from unroll.evaluation.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, drawing, legend, plain_text
 from unroll.runs.directory import replace_file
 from unroll.sweeps.cells import measured_in, title
 from unroll.sweeps.effects import Effects, Group, Point
 from unroll.sweeps.keys import headings
 from unroll.sweeps.leaderboard import LARGEST_IS_BEST, Leaderboard
-from unroll.tables import printable
 
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)  # Okabe and Ito's too
 TABLES = 6  # drawn at most: figures take long
@@ -48,7 +47,7 @@ def write_figures(board: Leaderboard, folder: Path, heat: tuple[str, str] | None
     names = []
     for place, table, effects in [part for part in parts if len(part[2].points) > 1][:TABLES]:
         suffix = f"_{place}" if len(board.tables) > 1 else ""
-        subtitle = _plain(title(board, table).removesuffix(f"; {measured_in(table)}"))
+        subtitle = plain_text(title(board, table).removesuffix(f"; {measured_in(table)}"))
         for name, figure in draw(effects, subtitle, heat).items():
             names.append(f"{name}{suffix}.png")
             replace_file(folder / names[-1], functools.partial(figure.savefig, dpi=DPI))
@@ -83,9 +82,9 @@ def draw_main_effects(effects: Effects, subtitle: str) -> Figure:
             if place >= len(keys):
                 panel.remove()
                 continue
-            panel.set_xlabel(_plain(headings(effects.table.keys)[keys[place]]))
+            panel.set_xlabel(plain_text(headings(effects.table.keys)[keys[place]]))
             if place % across == 0:
-                panel.set_ylabel(_plain(effects.name))
+                panel.set_ylabel(plain_text(effects.name))
             _draw_effect(panel, effects.groups[keys[place]])
         _limit(axes[0, 0], [score for point in effects.points for score in point.scores])
         return figure
@@ -105,7 +104,7 @@ def _draw_effect(panel: Axes, groups: Sequence[Group]) -> None:
             panel.set_xscale("log")
         return  # a mean of one or two runs says nothing
     step = math.ceil(len(groups) / VALUES)
-    names = [_plain(group.name, NAME) for group in groups[::step]]
+    names = [plain_text(group.name, NAME) for group in groups[::step]]
     long = sum(map(len, names)) > 24
     panel.set_xticks(places[::step], names, rotation=30 if long else 0, ha="right" if long else "center")
     panel.set_xlim(-0.6, len(groups) - 0.4)
@@ -121,7 +120,7 @@ def draw_heat_map(effects: Effects, subtitle: str, first: str, second: str) -> F
         first, second = second, first  # the one with more values across
     rows, columns = effects.groups[first], effects.groups[second]
     cells = np.array([[np.mean(cell) if cell else np.nan for cell in row] for row in effects.table_of(first, second)])
-    names = {key: _plain(name) for key, name in headings(effects.table.keys).items()}
+    names = {key: plain_text(name) for key, name in headings(effects.table.keys).items()}
     height = 1.6 + 0.36 * min(len(rows), CELLS)
     with drawing(f"{names[first]} and {names[second]}", "", height) as (figure, axes):
         _subtitle(axes, f"{subtitle}; the mean over all other keys and seeds, empty where nothing was run")
@@ -130,7 +129,7 @@ def draw_heat_map(effects: Effects, subtitle: str, first: str, second: str) -> F
         image = axes.imshow(cells, cmap=colours, aspect="auto")
         for axis, key, groups in ((axes.xaxis, second, columns), (axes.yaxis, first, rows)):
             step = math.ceil(len(groups) / CELLS)
-            axis.set_ticks(range(0, len(groups), step), [_plain(group.name, NAME) for group in groups[::step]])
+            axis.set_ticks(range(0, len(groups), step), [plain_text(group.name, NAME) for group in groups[::step]])
             axis.set_label_text(names[key])
         if sum(len(group.name) for group in columns[:CELLS]) > 60:
             axes.tick_params(axis="x", rotation=45)
@@ -141,7 +140,7 @@ def draw_heat_map(effects: Effects, subtitle: str, first: str, second: str) -> F
                     colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
                     text = effects.write(value * 10.0**effects.scale)
                     axes.text(right, down, text, ha="center", va="center", fontsize=7.5, color=colour)
-        figure.colorbar(image, label=_plain(effects.name))
+        figure.colorbar(image, label=plain_text(effects.name))
         return figure
 
 
@@ -159,7 +158,7 @@ def draw_cost(effects: Effects, subtitle: str) -> Figure:
                 [point.row.seconds for point in group.points],
                 [point.over_seeds.mean for point in group.points],
                 [point.over_seeds.half_width or 0.0 for point in group.points],
-                label=_plain(f"{prefix}{group.name}", 2 * NAME) if group.name else None,
+                label=plain_text(f"{prefix}{group.name}", 2 * NAME) if group.name else None,
                 **{"color": colour, "marker": "o", "markersize": 4, "linestyle": "", "elinewidth": 0.5, "alpha": 0.7},  # type: ignore[arg-type]
             )
         front = [(point.row.seconds, point.over_seeds.mean) for point in effects.front()]
@@ -176,9 +175,9 @@ def draw_cost(effects: Effects, subtitle: str) -> Figure:
         for point, words, name, offset in zip(effects.points, labels, "123", ((6, -9), (6, 4), (-10, 4)), strict=False):
             place = (point.row.seconds, point.over_seeds.mean)
             axes.annotate(name, place, xytext=offset, textcoords="offset points", fontsize=8, fontweight="bold")
-            axes.plot([], [], " ", label=_plain(f"{name}: {words}", LABEL))
+            axes.plot([], [], " ", label=plain_text(f"{name}: {words}", LABEL))
         axes.set_xlabel("seconds of training")
-        axes.set_ylabel(_plain(effects.name))
+        axes.set_ylabel(plain_text(effects.name))
         longest = max(map(len, [*labels, *(group.name for group in groups)]))
         return legend(figure, axes, columns=2 if longest > 34 else 3)
 
@@ -203,10 +202,3 @@ def _subtitle(axes: Axes, text: str) -> None:
     axes.set_title("\n".join(" " for _ in lines), fontsize=7.5)  # the room
     style = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 7.5, "color": GREY}
     axes.annotate("\n".join(lines), (0, 1), xytext=(0, 6), **style).set_in_layout(False)  # type: ignore[arg-type]
-
-
-def _plain(text: str, most: int = 120) -> str:
-    """A name as it is, and not too long: matplotlib takes dollar signs for formulas."""
-    text = printable(text)
-    text = text if len(text) <= most else f"{text[: most - 3]}..."
-    return text.replace("$", r"\$")
