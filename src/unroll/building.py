@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
@@ -12,6 +13,7 @@ from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas
 from unroll.models.replicated import ReplicatedForecaster
 from unroll.seeding import WEIGHTS, derive_seed
+from unroll.untrusted import FLOATS
 
 
 def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaster:
@@ -59,3 +61,12 @@ def _training(cfg: DictConfig) -> dict[str, Any]:
         "scheduler": plain(cfg.scheduler) if cfg.scheduler else None,
         "seed": cfg.seed,
     }
+
+
+def match_precision(forecaster: Forecaster, weights: Any) -> None:
+    """Let a network compute in the precision of weights, before it takes them: they would be rounded."""
+    kinds = (
+        {value.dtype for value in weights.values() if isinstance(value, Tensor)} if isinstance(weights, dict) else set()
+    )
+    if len(kinds) == 1 and kinds <= set(FLOATS):
+        forecaster.to(kinds.pop())

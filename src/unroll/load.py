@@ -19,12 +19,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from unroll.building import build_forecaster
+from unroll.building import build_forecaster, match_precision
 from unroll.checkpoints import load_checkpoint, newest_checkpoint
 from unroll.config import check_config, plain
 from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
+from unroll.data.tables import UTC
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_from, intervals
 from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
@@ -35,7 +36,6 @@ from unroll.runs.replicas import check_replicas
 from unroll.runs.reuse import read_result
 from unroll.targets import build
 from unroll.trainer import calm_libraries
-from unroll.untrusted import FLOATS
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     reference = fit_reference(datamodule)
     forecaster = build_forecaster(_of_one(cfg, cfg.seed), datamodule)
     weights = _weights(run, checkpoint, metrics, cfg.get("replicas", 1))
-    _match_precision(forecaster, weights["best"][0])
+    match_precision(forecaster, weights["best"][0])
     for name, states in weights.items():
         try:
             for state in states:
@@ -245,15 +245,6 @@ def _datamodule(cfg: DictConfig, **changes: Any) -> WindowDataModule:
     return build(plain(cfg.data) | changes, WindowDataModule, "data", shuffle_seed=cfg.seed)
 
 
-def _match_precision(forecaster: Forecaster, weights: Any) -> None:
-    """The network computes in the precision that it was trained in."""
-    kinds = (
-        {value.dtype for value in weights.values() if isinstance(value, Tensor)} if isinstance(weights, dict) else set()
-    )
-    if len(kinds) == 1 and kinds <= set(FLOATS):
-        forecaster.to(kinds.pop())
-
-
 def _check_transform(run: RunDirectory, checkpoint: dict[str, Any], datamodule: WindowDataModule) -> None:
     """Weights, config and series must be of one run."""
     about, transform = checkpoint["unroll"], datamodule.transform
@@ -286,6 +277,13 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
     if other.series.columns != trained.series.columns:
         columns, wanted = (", ".join(series.columns) for series in (other.series, trained.series))
         raise DataError(f"{path} has the columns {columns}, and the run was trained on {wanted}")
+    own, given = (str(module.series.index.name).endswith(UTC) for module in (trained, other))
+    if own != given:
+        clocks = {True: "UTC", False: "the wall clock"}
+        raise DataError(
+            f"{path}: its dates lie on a grid in {clocks[given]}, and those that the run was trained on in "
+            f"{clocks[own]}: write them in the same way"
+        )
     steps = [_usual_step(module.series.index) for module in (trained, other)]
     if len(other.series.index) > 1 and not np.isclose(steps[0], steps[1], rtol=0.2):
         raise DataError(f"{path}: its rows lie in another rhythm than those that the run was trained on")

@@ -6,6 +6,7 @@ integer in each model, also in one that a user adds.
 
 import math
 import re
+import zoneinfo
 from collections.abc import Callable
 
 from unroll.errors import nearest
@@ -122,6 +123,16 @@ def name(value: object) -> str | None:
     return None if fits else "a name of letters, digits, . _ and -, of at most 80, that begins with a letter or digit"
 
 
+def zone(value: object) -> str | None:
+    """The name of a time zone that this machine knows."""
+    try:
+        fits = isinstance(value, str) and bool(zoneinfo.ZoneInfo(value))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        fits = False
+    hint = "" if fits else nearest(str(value), zoneinfo.available_timezones())
+    return None if fits else f"the IANA name of a time zone, such as Europe/Berlin{hint}"
+
+
 def _part(value: object) -> str | None:
     fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
     return None if fits else "a fraction from 0 up to 1, or a count as an integer"
@@ -169,6 +180,7 @@ RULES: dict[str, Rule] = {
     "target": optional(text),
     "date": optional(text),
     "date_format": optional(text),
+    "timezone": optional(zone),
     "covariates": list_of(text, "column names", "[price]"),
     "separator": character,
     "decimal": text,

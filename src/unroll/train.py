@@ -17,7 +17,7 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from unroll.budget import check_memory
-from unroll.building import build_forecaster, build_replicas, replica_seeds
+from unroll.building import build_forecaster, build_replicas, match_precision, replica_seeds
 from unroll.checkpoints import newest_checkpoint
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
@@ -281,6 +281,7 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
     task = _prepare(cfg, overrides, console, series=series, checkpoint=checkpoint or None, digest=digest)
     if path:
         check_continued(path, checkpoint, task.forecaster.state_dict(), replica_seeds(cfg) or [cfg.seed])
+        match_precision(task.forecaster, checkpoint["state_dict"])
         try:
             task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
             task.forecaster.load_state_dict(checkpoint["state_dict"])

@@ -105,6 +105,11 @@ def test_month_days_that_february_lacks(tmp_path: Path) -> None:
     ("dates", "wanted"),
     [
         (["2018-01-01", "2018-01-02", "2018-01-02", "2018-01-03"], "2018-01-02 stands twice, in rows 3 and 4"),
+        (
+            ["2018-01-01", "2018-01-02", "1970-01-01", "2018-01-04"],
+            "row 4 (1970-01-01) is out of order, all other dates are in order: mend this date, or remove the row",
+        ),
+        (["2018-01-01", "2106-02-07", "2018-01-03", "2018-01-04"], "row 3 (2106-02-07) is out of order"),
         (["2018-01-01", "2018-01-03", "2018-01-02"], "not sorted, row 4 (2018-01-02) is earlier than row 3"),
         (["2018-01-03", "2018-01-02", "2018-01-01"], "not sorted, row 3 (2018-01-02) is earlier than row 2"),
         (
@@ -129,7 +134,8 @@ def test_month_days_that_february_lacks(tmp_path: Path) -> None:
         ),
         (
             ["2018-01-01", "2018-01-02", "2018-01-03", "2081-01-04"],
-            "4 dates from 2018-01-01 to 2081-01-04 leave more than half of the daily grid empty",
+            "4 dates from 2018-01-01 to 2081-01-04 leave more than half of the daily grid empty, most of it after "
+            "row 4 (2018-01-03): a mistyped date",
         ),
     ],
 )

@@ -115,6 +115,8 @@ def test_compressed(tmp_path: Path) -> None:
         ("%d/%m/%Y", "01/02/2018", "02/02/2018", "03/02/2018"),
         ("%d.%m.%y %H:%M", "28.02.20 06:30", "29.02.20 06:30", "01.03.20 06:30"),
         ("%Y-%j", "2018-365", "2019-001", "2019-002"),
+        ("%G-W%V-%u", "2020-W53-5", "2020-W53-6", "2020-W53-7"),
+        (None, "1968-02-28", "1968-02-29", "1968-03-01"),
         (None, "1600-02-28", "1600-02-29", "1600-03-01"),
         (None, "2262-12-31T12:00", "2263-01-01T12:00", "2263-01-02T12:00"),
         (None, "20180314", "2018-03-15 00:00:00", "2018-03-16T00:00"),
@@ -125,18 +127,6 @@ def test_dates(tmp_path: Path, date_format: str | None, first: str, second: str,
     path = write(tmp_path, rows([first, second, third], [1, 2, 4]))
     data = load(path, date="date", date_format=date_format, window_size=1, validation=0, test=1)
     assert data.series.season == 7
-
-
-def test_daylight_saving(tmp_path: Path) -> None:
-    """With offsets the hours are whole; without, one hour stands twice, or is missing."""
-    hours = pd.date_range("2018-10-27", periods=48, freq="h", tz="Europe/Berlin")
-    path = write(tmp_path, rows([hour.isoformat() for hour in hours]))
-    assert load(path, date="date").series.season == 24
-    local = [hour.strftime("%Y-%m-%d %H:%M") for hour in hours]
-    assert "2018-10-28 02:00:00 stands twice, in rows 28 and 29" in refusal_of(tmp_path, rows(local))
-    spring = pd.date_range("2018-03-25", periods=48, freq="h", tz="Europe/Berlin")
-    local = [hour.strftime("%Y-%m-%d %H:%M") for hour in spring]
-    assert "1 missing after row 3 (2018-03-25 01:00:00)" in refusal_of(tmp_path, rows(local))
 
 
 def test_rows_without_dates_are_steps(tmp_path: Path) -> None:
@@ -182,6 +172,20 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     message = refusal(path, target="colum5")
     assert "(did you mean column5?); it has: column0, column1," in message
     assert message.endswith("and 2980 more")
+    long = [f"{number}{'x' * 60}" for number in range(30)]
+    message = refusal(write(tmp_path, ",".join(long) + "\n1\n"), target="y")
+    assert len(message) < 400
+    assert message.endswith(f"5{'x' * 39}... and 24 more")
+
+
+def test_odd_names_in_messages(tmp_path: Path) -> None:
+    for name in ("\x1b[31mred", "\x85", "x" * 500, "new\nline"):
+        text = f'date,"{name}"\n' + rows(DAYS, ["abc"] * 31).partition("\n")[2]
+        message = refusal(write(tmp_path, text), date="date")
+        assert "row 2: 'abc' is no number" in message
+        assert len(message) < 150
+    path = write(tmp_path, '"a,b"\n' + "\n".join(map(str, range(40))))
+    assert load(path).series.columns == ("a,b",)  # a comma in quotes is no other separator
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10, 31, 1000])
@@ -304,6 +308,8 @@ def test_garbage_is_refused_in_one_line(
         (b"date,value\n2018-02-29,1\n", "column date, row 2: '2018-02-29' does not parse as a date in ISO 8601"),
         (b"date,value\nnow,1\n", "row 2: 'now' does not parse as a date"),
         (b"date,value\n2018-01-01,1\ntoday,1\n", "row 3: 'today' does not parse as a date"),
+        (b"date,value\n2016-12-31 23:59:60,1\n", "a leap second has no place on a regular grid: remove the row"),
+        (b"date,value\n2018-W01-1,1\n", "row 2: '2018-W01-1' does not parse as a date in ISO 8601"),
         (b"date,value\n0000-01-01,1\n", "row 2: '0000-01-01' does not parse as a date"),
         (b"date,value\n2018-01-01,1\n,2\n", "column date, row 3: there is no date"),
         (b"date,value\n2018-01-01,1\n\n2018-01-02,1\n", "column date, row 3: there is no date"),
@@ -344,6 +350,11 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
         ({"decimal": ","}, "separator and data.decimal are both ,"),
         ({"missing": "drop"}, "missing must be one of error"),
         ({"date_format": "%Q"}, "data.date_format=%Q: 'Q' is a bad directive"),
+        ({"date_format": "%Y%Y"}, "data.date_format=%Y%Y: redefinition of group name"),
+        ({"date_format": "%H:%M"}, "data.date_format=%H:%M has no year"),
+        ({"date_format": "mixed"}, "data.date_format=mixed has no year"),
+        ({"timezone": "Europe/Berln"}, "timezone must be the IANA name of a time zone, such as Europe/Berlin"),
+        ({"timezone": "../etc/passwd"}, "timezone must be the IANA name of a time zone"),
         ({"covariates": ["value"]}, "column value has two parts to play"),
         ({"target": "date"}, "column date has two parts to play"),
         ({"target": None, "covariates": ["value"]}, "has no column to forecast"),

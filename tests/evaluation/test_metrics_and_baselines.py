@@ -50,9 +50,12 @@ def test_undefined_scores_are_none():
 
 
 def test_skill():
-    assert skill(0.5, 1.0, spread=1.0) == 0.5
-    assert skill(2.0, 1.0, spread=1.0) == -1.0
-    assert skill(0.1, 1e-9, spread=1.0) is None
+    truth = np.array([[1.0], [-1.0]])
+    assert skill(0.5, 1.0, truth) == 0.5
+    assert skill(2.0, 1.0, truth) == -1.0
+    assert skill(0.1, 1e-9, truth) is None
+    assert skill(1e-4, 5e-8, 1e9 + 1e-3 * truth) is None  # what is left of a number of 1e9
+    assert skill(0.5, 1e-3, np.ones((5, 1))) == -499.0
     assert best_by("rmse", {"a": {"rmse": 2.0}, "b": {"rmse": 1.0}}) == "b"
 
 

@@ -14,6 +14,9 @@ DAY = 86_400_000_000  # microseconds
 MOST_SPARSE = 100  # grid dates a row; more are a mistake even where most dates may be missing
 LAST_STAMP = 253_402_214_400_000_000  # 9999-12-31 in microseconds since 1970
 RECENT = 500  # dates at the end that show their rhythm
+FORWARD, BACK = (
+    f"; where the clocks went {way} then, set data.timezone (such as Europe/Berlin)" for way in ("forward", "back")
+)
 HEADER_ROWS = 1  # row numbers in messages count as a text editor does: the header is row 1
 
 
@@ -39,20 +42,34 @@ class Grid:
         return int(self.positions[-1]) + 1
 
 
-def check_order(dates: pd.DatetimeIndex, column: str) -> None:
-    """Raise DataError at the first date that is earlier than, or the same as, the one before it."""
+def check_order(dates: pd.DatetimeIndex, column: str, *, local: bool = False) -> None:
+    """Raise DataError at the first date that is earlier than, or the same as, the one before it.
+
+    Args:
+        dates: (N,).
+        column: for messages.
+        local: whether data.timezone may be what is missing.
+    """
     steps = np.diff(dates.asi8)
     if (steps > 0).all():
         return
     at = int(np.argmax(steps <= 0))
     row = at + 2 + HEADER_ROWS
+    within_days = local and abs(steps[at]) < DAY // 12 and len(np.unique(dates.asi8 % DAY)) > 1
+    hint = BACK if within_days else ""
     if steps[at] == 0:
         raise DataError(
-            f"column {column}: {show(dates[at])} stands twice, in rows {row - 1} and {row}: keep one row a date"
+            f"column {column}: {show(dates[at])} stands twice, in rows {row - 1} and {row}: keep one row a date{hint}"
+        )
+    odd = [row for row in (at, at + 1) if (np.diff(np.delete(dates.asi8, row)) > 0).all()]
+    if len(odd) == 1 and len(dates) > 3:
+        raise DataError(
+            f"column {column}: {place(dates, odd[0])} is out of order, all other dates are in order: mend this date, "
+            f"or remove the row{hint}"
         )
     raise DataError(
         f"column {column}: dates are not sorted, {place(dates, at + 1)} is earlier than {place(dates, at)}: "
-        f"sort the file by {column}"
+        f"sort the file by {column}{hint}"
     )
 
 
@@ -84,9 +101,11 @@ def find_grid(dates: pd.DatetimeIndex, column: str, *, summed: bool = False, spa
             f"the usual {_usual_step(dates, usual)} step: resample the file to a regular step"
         )
     if grid.rows > (MOST_SPARSE if sparse else 2) * len(dates):
+        widest = place(dates, int(np.argmax(np.diff(grid.positions))), summed=summed)
         raise DataError(
             f"column {column}: {len(dates)} dates from {show(dates[0])} to {show(dates[-1])} leave more than "
-            f"half of the {grid.step} grid empty: a mistyped date, or a file to resample (or data.missing=zero)"
+            f"half of the {grid.step} grid empty, most of it after {widest}: a mistyped date, or a file to resample "
+            "(or data.missing=zero)"
         )
     return grid
 
@@ -100,6 +119,12 @@ def gaps(dates: pd.DatetimeIndex, grid: Grid, *, summed: bool = False) -> str:
         for at, count in zip(jumps, missing, strict=True)
     )
     return named_rows(labels, len(jumps))
+
+
+def is_hour_forward(dates: pd.DatetimeIndex, grid: Grid) -> bool:
+    """Whether all that is missing is single hours, as in local times where the clocks went forward."""
+    steps = np.diff(dates.asi8)
+    return bool((steps[np.diff(grid.positions) > 1] == steps.min() + DAY // 24).all())
 
 
 def place(dates: pd.DatetimeIndex, at: int, *, summed: bool = False) -> str:

@@ -118,7 +118,7 @@ class CinemaData(WindowDataModule):
         if played:
             raise DataError(f"{path.name}: {played} names films or cinemas, it is neither data.target nor data.date")
         require_columns(path, read_header(path), [target, self.date])
-        table = read_table(path, date=self.date, numbers=[target], texts=list(codes))
+        table = read_table(path, date=self.date, numbers=[target], texts=list(codes), days=True)
         empty = "zero" if self.missing == "zero" else "error"
         check_fields(table[[target]], path, empty, "zero, to count nothing sold")
         for name, code in codes.items():

@@ -7,7 +7,7 @@ from typing import Unpack
 import numpy as np
 
 from unroll.config import check_arguments
-from unroll.data.files import check_dialect, listed, read_header, separator_hint
+from unroll.data.files import check_dialect, listed, read_header, separator_hint, shown
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
 from unroll.data.tables import on_grid, read_table
@@ -26,6 +26,9 @@ class CSVData(WindowDataModule):
         missing: what to do with gaps in the dates and empty fields: error (naming the rows), interpolate (in
             the training segment; after it the last value is carried forward) or ffill, or zero. A value that
             was filled in is read, and never a target.
+        timezone: the IANA name of the place (such as Europe/Berlin) whose local times the dates are, so that an hour
+            is missing in spring and one stands twice in autumn; dates with an offset are brought to its clock. None:
+            dates are as they are written.
         separator, decimal, encoding: how the file is written; a tab may be written as \t.
         unit: of the target, for axes and tables.
         windowing: see WindowDataModule.
@@ -40,6 +43,7 @@ class CSVData(WindowDataModule):
         date_format: str | None = None,
         covariates: Sequence[str] = (),
         missing: str = "error",
+        timezone: str | None = None,
         separator: str = ",",
         decimal: str = ".",
         encoding: str = "utf-8-sig",
@@ -48,7 +52,7 @@ class CSVData(WindowDataModule):
     ) -> None:
         super().__init__(**windowing)
         check_arguments(path=path, target=target, date=date, date_format=date_format, covariates=covariates)
-        check_arguments(missing=missing, decimal=decimal, encoding=encoding)
+        check_arguments(missing=missing, timezone=timezone, decimal=decimal, encoding=encoding)
         if path is None:
             raise ConfigError("data.path is not set: give data.path=FILE.csv")
         if separator in ("\t", r"\t"):  # a command line can hardly pass a tab itself
@@ -59,7 +63,7 @@ class CSVData(WindowDataModule):
         self.path = Path(path).expanduser()
         self.target, self.date, self.date_format = target, date, date_format
         self.covariates = list(covariates)
-        self.missing = missing
+        self.missing, self.timezone = missing, timezone
         self.separator, self.decimal, self.encoding, self.unit = separator, decimal, encoding, unit
 
     def load(self) -> Series:
@@ -72,7 +76,9 @@ class CSVData(WindowDataModule):
         target = self.target or self._only_column(columns)
         repeated = [name for name in self.covariates if name in (target, self.date) or self.covariates.count(name) > 1]
         if repeated or target == self.date:
-            raise DataError(f"column {(repeated or [target])[0]} has two parts to play: target, date or covariate")
+            raise DataError(
+                f"column {shown((repeated or [target])[0])} has two parts to play: target, date or covariate"
+            )
         names = list(dict.fromkeys([target, *self.covariates]))
         table = read_table(
             self.path,
@@ -82,14 +88,15 @@ class CSVData(WindowDataModule):
             decimal=self.decimal,
             encoding=self.encoding,
             date_format=self.date_format,
+            timezone=self.timezone,
         )
-        table, season = on_grid(table, self.path, self.date, self.missing)
+        table, season = on_grid(table, self.path, self.date, self.missing, local=self.timezone is None)
         values = np.ascontiguousarray(table.to_numpy())  # sums over a column depend on its layout, in the last bit
         return Series(values, table.index, tuple(names), self.path.stem, self.unit or "", season=season)
 
     def _only_column(self, columns: list[str]) -> str:
         candidates = [column for column in columns if column != self.date and column not in self.covariates]
-        hint = separator_hint(columns)
+        hint = separator_hint(columns, self.separator)
         if hint:
             raise DataError(f"{self.path.name} has one column, {listed(columns)}{hint}")
         if not candidates:

@@ -13,7 +13,7 @@ from typing import TextIO, cast
 
 from unroll.errors import ConfigError, DataError, nearest
 
-LISTED_COLUMNS = 20
+LISTED_COLUMNS, LISTED_LETTERS = 20, 300  # of a file's columns in a message
 
 # a file that is cut short, compressed badly, no text, or no CSV: each module raises its own
 READ_ERRORS = (OSError, ValueError, LookupError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
@@ -44,11 +44,11 @@ def read_header(path: Path, *, separator: str = ",", encoding: str = "utf-8-sig"
         raise unreadable(path, encoding, error) from error
 
 
-def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
+def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], separator: str = ",") -> None:
     """Raise DataError for a column that the file does not have, or has twice."""
     for column in wanted:
         if column not in columns:
-            hint = separator_hint(columns) or nearest(column, filter(str.isprintable, columns))
+            hint = separator_hint(columns, separator) or nearest(column, filter(str.isprintable, columns))
             raise DataError(f"{path.name} has no column {shown(column)}{hint}; it has: {listed(columns)}")
         if columns.count(column) > 1:
             raise DataError(
@@ -57,17 +57,20 @@ def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -
             )
 
 
-def separator_hint(columns: Sequence[str]) -> str:
+def separator_hint(columns: Sequence[str], separator: str) -> str:
     """What to set where a header of one column holds another separator."""
-    if len(columns) == 1 and any(mark in columns[0] for mark in ",;\t|"):
+    if len(columns) == 1 and any(mark in columns[0] for mark in ",;\t|" if mark != separator):
         return "; the file looks separated by another mark: set data.separator"
     return ""
 
 
 def listed(columns: Sequence[str]) -> str:
     """The columns of a file on one line, the first ones of very many."""
-    more = len(columns) - LISTED_COLUMNS
-    return ", ".join(map(shown, columns[:LISTED_COLUMNS])) + (f" and {more} more" if more > 0 else "")
+    first = [shown(column) for column in columns[:LISTED_COLUMNS]]
+    while len(", ".join(first)) > LISTED_LETTERS:
+        first.pop()
+    more = len(columns) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def shown(text: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unroll.config import check_arguments, check_order
+from unroll.data.files import shown
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant
 from unroll.data.transforms import Affine, fit_transform
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
@@ -171,7 +172,7 @@ class WindowDataModule(L.LightningDataModule):
         self.transform: Affine = (
             self.fitted_before.transform if self.fitted_before else fit_transform(self.transform_kind, train)
         )
-        self.values: Tensor = _scaled(series.values, self.transform)  # (N, F) float32
+        self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
         future = [series.columns.index(column) for column in series.known_ahead]
         self._future_columns = future
         self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
@@ -182,8 +183,8 @@ class WindowDataModule(L.LightningDataModule):
         self._check_lengths(series, segments)
         if is_constant(train[:, 0]):
             raise DataError(
-                f"series {series.name}: column {series.columns[0]} is constant ({train[0, 0]:g}) in the {len(train)} "
-                "rows of the training segment: there is nothing to learn"
+                f"series {series.name}: column {shown(series.columns[0])} is constant ({train[0, 0]:g}) in the "
+                f"{len(train)} rows of the training segment: there is nothing to learn"
             )
         if self.asked_period and self.asked_period >= len(train):
             raise ConfigError(
@@ -287,14 +288,19 @@ class WindowDataModule(L.LightningDataModule):
             )
 
 
-def _scaled(values: FloatArray, transform: Affine, chunk: int = 1_000_000) -> Tensor:
+def _scaled(series: Series, transform: Affine, chunk: int = 1_000_000) -> Tensor:
     """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
+    values = series.values
     scaled = np.empty(values.shape, dtype=np.float32)
     for begin in range(0, len(values), chunk):
         with np.errstate(over="ignore"):
             scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
-    if not np.isfinite(scaled).all():
+    beyond = np.argwhere(~np.isfinite(scaled))
+    if len(beyond):
+        row, column = beyond[0]
         raise DataError(
-            "the series holds numbers too large for the network: use data.transform=standard or another unit"
+            f"series {series.name}: column {shown(series.columns[column])} is {values[row, column]:g} at "
+            f"{series.label(row)}, too large for the network beside the training segment: mend it, or use "
+            "data.transform=standard if it is not set"
         )
     return torch.from_numpy(scaled)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from unroll.data.files import shown
 from unroll.errors import DataError
 from unroll.memory import check_room
 
@@ -69,7 +70,7 @@ class Series:
         if len(infinite):
             row, column = infinite[0]
             raise DataError(
-                f"series {self.name}: column {self.columns[column]} is infinite at {self.label(row)} "
+                f"series {self.name}: column {shown(self.columns[column])} is infinite at {self.label(row)} "
                 f"({len(infinite)} infinite values in all)"
             )
         with np.errstate(over="ignore"):
@@ -77,14 +78,14 @@ class Series:
         beyond = np.flatnonzero((sizes > LARGEST) | (np.nanmax(np.abs(self.values), axis=0, initial=0) > LARGEST))
         if len(beyond):
             raise DataError(
-                f"series {self.name}: column {self.columns[beyond[0]]} holds numbers beyond {LARGEST:g}, which cannot "
-                "be squared: use another unit"
+                f"series {self.name}: column {shown(self.columns[beyond[0]])} holds numbers beyond {LARGEST:g}, which "
+                "cannot be squared: use another unit"
             )
         if np.isnan(self.target).all():
-            raise DataError(f"series {self.name}: column {self.columns[0]} has no values")
+            raise DataError(f"series {self.name}: column {shown(self.columns[0])} has no values")
         if is_constant(self.target):
             raise DataError(
-                f"series {self.name}: column {self.columns[0]} is constant ({np.nanmin(self.target):g} in "
+                f"series {self.name}: column {shown(self.columns[0])} is constant ({np.nanmin(self.target):g} in "
                 f"all {rows} rows): there is nothing to forecast"
             )
 
@@ -169,7 +170,7 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
     if not holes.any():
         return series, holes
     if missing == "error":
-        labels = (f"{series.columns[c]} at {series.label(r)}" for r, c in np.argwhere(holes))
+        labels = (f"{shown(series.columns[c])} at {series.label(r)}" for r, c in np.argwhere(holes))
         raise DataError(
             f"series {series.name} has no value for {named_rows(labels, int(holes.sum()))}: mend the data, "
             "or set data.missing=interpolate or data.missing=ffill"
@@ -186,7 +187,7 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
     if len(unfilled):
         column = unfilled[0][1]
         raise DataError(
-            f"series {series.name}: column {series.columns[column]} begins with "
+            f"series {series.name}: column {shown(series.columns[column])} begins with "
             f"{np.isnan(values[:, column]).sum()} rows without a value, and there is none before them to "
             "carry forward: remove these rows"
         )

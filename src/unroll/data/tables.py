@@ -1,5 +1,6 @@
 """Read columns of a CSV file, in chunks, and say exactly which row cannot be read."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO, cast
@@ -8,8 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from unroll.data.calendar import HEADER_ROWS, check_order, find_grid, gaps, place
-from unroll.data.files import READ_ERRORS, Renamed, one_line, open_text, require_columns, take_header, unreadable
+from unroll.data.calendar import FORWARD, HEADER_ROWS, check_order, find_grid, gaps, is_hour_forward, place
+from unroll.data.clocks import Offsets, on_one_clock, parse_dates
+from unroll.data.files import (
+    READ_ERRORS,
+    Renamed,
+    one_line,
+    open_text,
+    require_columns,
+    shown,
+    take_header,
+    unreadable,
+)
 from unroll.data.series import named_rows
 from unroll.errors import DataError
 
@@ -17,6 +28,7 @@ CHUNK_ROWS = 500_000  # bounds the memory of dates as text: about 60 bytes a row
 CHUNK_FIELDS = 5_000_000  # the parser holds every field of a chunk, also of columns that are not wanted
 SURPLUS = "surplus"  # the name of the column that catches fields beyond the header's last one
 FIRST_DATE, LAST_DATE = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31 23:59:59.999999")
+UTC = " (UTC)"  # stands behind the name of a column of dates that are UTC
 
 
 def read_table(
@@ -29,27 +41,31 @@ def read_table(
     decimal: str = ".",
     encoding: str = "utf-8-sig",
     date_format: str | None = None,
+    timezone: str | None = None,
+    days: bool = False,
 ) -> pd.DataFrame:
     """Read some columns of a CSV file.
 
     Args:
         path: the file; its first row names the columns.
-        date: the column of dates, which becomes the index (UTC where the dates carry an offset).
+        date: the column of dates, which becomes the index, by the clock on which it is regular (`on_one_clock`).
         numbers: columns to read as float64; an empty field becomes NaN.
         texts: columns to read as text.
         separator, decimal, encoding: how the file is written.
         date_format: strptime format of the dates; ISO 8601 (2018-03-14, 2018-03-14 20:30) by default.
+        timezone, days: see `on_one_clock`.
 
     Raises:
         DataError: names the file, the column and the row (the header is row 1).
     """
     dates_and_texts = [*([date] if date else []), *texts]
     parts: list[pd.DataFrame] = []
-    first_row, aware = 1 + HEADER_ROWS, False
+    offsets: list[Offsets | None] = []  # of each part
+    first_row = 1 + HEADER_ROWS
     try:
         with open_text(path, encoding) as file:
             columns = take_header(path, file, separator)
-            require_columns(path, columns, [*dates_and_texts, *numbers])
+            require_columns(path, columns, [*dates_and_texts, *numbers], separator)
             numbered = {name: str(columns.index(name)) for name in [*dates_and_texts, *numbers]}
             with pd.read_csv(
                 cast(TextIO, Renamed(file, [*map(str, range(len(columns))), SURPLUS], separator)),
@@ -69,8 +85,14 @@ def read_table(
                         | {name: fields[name].to_numpy() for name in texts}
                     )
                     if date:
-                        part.index = _dates(fields[date], date, part, path, first_row, date_format)
-                        aware = aware or _has_offsets(fields[date], date_format)
+                        part.index, ahead = _dates(fields[date], date, part, path, first_row, date_format)
+                        if parts and part.index.notna().any() and (ahead is None) != (offsets[0] is None):
+                            has, other = ("no", "some") if ahead is None else ("an", "none")
+                            raise DataError(
+                                f"{path.name}: column {shown(date)}, row {first_row} has {has} offset from UTC, and "
+                                f"the rows before have {other}: it must stand behind all dates or behind none"
+                            )
+                        offsets.append(ahead)
                     parts.append(part)
                     first_row += len(chunk)
     except READ_ERRORS as error:
@@ -82,14 +104,23 @@ def read_table(
         raise DataError(f"{path.name} has a header and no rows")
     last = len(filled) - int(np.argmax(filled[::-1]))  # empty lines at the end are no rows
     if date and not filled[:last].all():  # an empty line, and then rows again in the next chunk
-        raise DataError(f"{path.name}: column {date}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date")
+        raise DataError(
+            f"{path.name}: column {shown(date)}, row {np.argmin(filled) + 1 + HEADER_ROWS}: there is no date"
+        )
     table = table.iloc[:last]
-    table.index.name = f"{date} (UTC)" if aware else date
+    if date:
+        known = [ahead for ahead in offsets if ahead is not None]
+        wall, column = pd.DatetimeIndex(table.index), f"{shown(date)} of {path.name}"
+        ahead = np.concatenate(known)[:last] if known else None
+        table.index, is_utc = on_one_clock(wall, ahead, timezone, column, days=days)
+        table.index.name = f"{date}{UTC}" if is_utc else date
+        if _beyond(pd.DatetimeIndex(table.index)).any():
+            raise DataError(f"column {column}: in UTC, its dates begin before the year 1: set data.timezone=null")
     return table
 
 
 def on_grid(
-    table: pd.DataFrame, path: Path, date: str | None, missing: str, *, summed: bool = False
+    table: pd.DataFrame, path: Path, date: str | None, missing: str, *, summed: bool = False, local: bool = False
 ) -> tuple[pd.DataFrame, int | None]:
     """Put rows on the regular grid of their dates, with NaN in the gaps.
 
@@ -99,6 +130,7 @@ def on_grid(
         date: the column of dates, or None where rows are steps.
         missing: error | interpolate | ffill | zero; with error, a gap or an empty field raises.
         summed: whether the table's rows are sums over rows of the file; messages then name dates alone.
+        local: whether data.timezone may be what is missing, where the dates are those of a wall clock.
 
     Returns:
         the table without gaps, and the season that its step suggests.
@@ -109,15 +141,16 @@ def on_grid(
     season = None
     if date:
         dates = pd.DatetimeIndex(table.index)
-        check_order(dates, f"{date} of {path.name}")
-        grid = find_grid(dates, f"{date} of {path.name}", summed=summed, sparse=missing == "zero")
+        local = local and not str(dates.name).endswith(UTC)
+        check_order(dates, f"{shown(date)} of {path.name}", local=local)
+        grid = find_grid(dates, f"{shown(date)} of {path.name}", summed=summed, sparse=missing == "zero")
         season = grid.season
         if grid.rows != len(dates):
             if missing == "error":
                 raise DataError(
-                    f"column {date} of {path.name} has gaps in its {grid.step} dates: "
+                    f"column {shown(date)} of {path.name} has gaps in its {grid.step} dates: "
                     f"{gaps(dates, grid, summed=summed)}: mend the file, or set data.missing=interpolate or "
-                    "data.missing=ffill"
+                    f"data.missing=ffill{FORWARD if local and is_hour_forward(dates, grid) else ''}"
                 )
             check_fields(table, path, missing)
             return table.reindex(grid.make_index()), season
@@ -140,11 +173,11 @@ def check_fields(
         values = table[column].to_numpy()
         rows = np.flatnonzero(np.isinf(values))
         if len(rows):
-            raise DataError(f"{path.name}: column {column} is infinite in {_rows(table, rows)}: mend the file")
+            raise DataError(f"{path.name}: column {shown(column)} is infinite in {_rows(table, rows)}: mend the file")
         rows = np.flatnonzero(np.isnan(values))
         if len(rows) and missing == "error":
             raise DataError(
-                f"{path.name}: column {column} has no value in {_rows(table, rows)}: mend the file, or set "
+                f"{path.name}: column {shown(column)} has no value in {_rows(table, rows)}: mend the file, or set "
                 f"data.missing={mend}"
             )
 
@@ -155,10 +188,9 @@ def _rows(table: pd.DataFrame, rows: npt.NDArray[np.intp]) -> str:
     return named_rows(labels, len(rows))
 
 
-def _has_offsets(column: pd.Series, date_format: str | None) -> bool:
-    """Whether the first date says how far it is from UTC, to which it was brought."""
-    first = pd.to_datetime(column.iloc[:1], format=date_format or "ISO8601", errors="coerce")
-    return getattr(first.dt, "tz", None) is not None
+def _beyond(dates: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
+    """Which dates Python cannot show."""
+    return np.asarray((dates < FIRST_DATE) | (dates > LAST_DATE))
 
 
 def _check_width(surplus: pd.Series, path: Path, first_row: int, columns: int) -> None:
@@ -185,31 +217,38 @@ def _numbers(column: pd.Series, name: str, path: Path, first_row: int, decimal: 
         value = str(column.iloc[bad[0]])
         hint = f" (the decimal mark is {decimal})" if "," in value or "." in value else ""
         hint += "; with data=csv, set data.decimal=','" if "," in value and decimal == "." else ""
-        raise DataError(f"{path.name}: column {name}, row {bad[0] + first_row}: {value[:40]!r} is no number{hint}")
+        raise DataError(
+            f"{path.name}: column {shown(name)}, row {bad[0] + first_row}: {value[:40]!r} is no number{hint}"
+        )
     return parsed.to_numpy(dtype=np.float64)
 
 
 def _dates(
     column: pd.Series, name: str, numbers: pd.DataFrame, path: Path, first_row: int, date_format: str | None
-) -> pd.DatetimeIndex:
-    """A column as dates, NaT only in empty rows at the end of the chunk."""
+) -> tuple[pd.DatetimeIndex, Offsets | None]:
+    """A column as dates, NaT only in empty rows at the end of the chunk; see `parse_dates`."""
     try:
-        parsed = pd.to_datetime(column, format=date_format or "ISO8601", utc=True, errors="coerce")
-    except ValueError as error:
+        index, offsets = parse_dates(column, f"{shown(name)} of {path.name}", first_row, date_format)
+    except (ValueError, re.error) as error:
         raise DataError(f"data.date_format={date_format}: {one_line(error)}") from error
-    index = pd.DatetimeIndex(parsed).tz_localize(None).as_unit("us")
+    if date_format and not re.search("%[YyGcx]|ISO8601", date_format):
+        raise DataError(f"data.date_format={date_format} has no year (such as %Y): dates without one are no time line")
     # pandas reads two words as the time of the clock, and years that Python cannot show
-    wrong = column.isin(["now", "today"]).to_numpy() | (index < FIRST_DATE) | (index > LAST_DATE)
+    wrong = column.isin(["now", "today"]).to_numpy() | _beyond(index)
+    if offsets is not None:
+        wrong |= _beyond(pd.DatetimeIndex(index - pd.to_timedelta(offsets, unit="us")))
     bad = np.flatnonzero(index.isna() | wrong)
     empty = column.isna().to_numpy() & numbers.isna().all(axis=1).to_numpy()
     rows = len(empty) - int(np.argmin(empty[::-1])) if not empty.all() else 0  # without empty ones at the end
     if len(bad) and bad[0] < rows:
         value, row = column.iloc[bad[0]], bad[0] + first_row
         if not isinstance(value, str):
-            raise DataError(f"{path.name}: column {name}, row {row}: there is no date")
+            raise DataError(f"{path.name}: column {shown(name)}, row {row}: there is no date")
         form = f"the format {date_format}" if date_format else "ISO 8601 (such as 2018-03-14)"
+        mend = "mend it, or with data=csv set data.date_format (such as '%d/%m/%Y')"
+        if re.search(r":\d\d:60\b", value):
+            mend = "a leap second has no place on a regular grid: remove the row"
         raise DataError(
-            f"{path.name}: column {name}, row {row}: {value[:40]!r} does not parse as a date in {form}: mend "
-            "it, or with data=csv set data.date_format (such as '%d/%m/%Y')"
+            f"{path.name}: column {shown(name)}, row {row}: {value[:40]!r} does not parse as a date in {form}: {mend}"
         )
-    return index
+    return index, offsets

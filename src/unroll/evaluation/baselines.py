@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from unroll.data.series import FloatArray
+from unroll.data.series import FloatArray, is_constant
 
 Rows = npt.NDArray[np.int64]
 CHUNK = 2**21  # numbers at once, which bounds memory
@@ -65,8 +65,9 @@ class LinearAutoregression:
     def __init__(self, values: FloatArray, origins: Rows, window_size: int, horizon: int) -> None:
         self.window_size, self.horizon = window_size, horizon
         train = values[: origins[-1] + horizon]
-        self.center, spread = train.mean(axis=0), train.std(axis=0)
-        self.spread = np.where(spread > 0, spread, 1.0)  # conditions the system; it changes no forecast
+        self.center = train.mean(axis=0)
+        constant = np.array([is_constant(column) for column in train.T])  # to rounding, by which none may be divided
+        self.spread = np.where(constant, 1.0, train.std(axis=0))  # conditions the system; it changes no forecast
         inputs = window_size * values.shape[1] + 1
         factor = np.zeros((0, inputs + horizon))
         for chunk in self._chunks(origins):

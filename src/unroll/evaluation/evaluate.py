@@ -117,14 +117,14 @@ def evaluate(
     loader = datamodule.loader(segment, device)
     others = baselines(series.values, reference.regression, origins, reference.season)
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
-    best, deviation = best_by("rmse", table), float(truth.std())
+    best = best_by("rmse", table)
 
     def score(scaled: FloatArray) -> tuple[FloatArray, Scores, float]:
         """A forecast in the series' units, its scores with its skill, and its loss."""
         made = datamodule.transform.invert_target(scaled)
         found = scores(truth, made, reference.scale)
         loss = LOSSES[forecaster.loss_name](torch.from_numpy(scaled), target.double())
-        return made, found | {"skill": skill(found["rmse"], table[best]["rmse"], deviation)}, float(loss)
+        return made, found | {"skill": skill(found["rmse"], table[best]["rmse"], truth)}, float(loss)
 
     models: dict[str, tuple[FloatArray, Scores, float]] = {}
     members: dict[str, Members] = {}

@@ -30,7 +30,7 @@ def draw_series(datamodule: WindowDataModule, *, subtitle: str) -> Figure:
         subtitle: the config's essentials.
     """
     series, segments = datamodule.series, datamodule.segments
-    with drawing(f"{series.title}: the series and its segments", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{plain_text(series.title)}: the series and its segments", subtitle, 2.8) as (figure, axes):
         axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8)
         for name, segment in segments._asdict().items():
             if len(segment):
@@ -66,7 +66,7 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
     most = max(1, MOST_TARGETS // horizon)
     shown = np.array(tiles[-most:])
     rows = origins[shown][:, None] + np.arange(horizon)
-    title = f"{series.title}: {evaluation.segment} forecast, {ahead(horizon)}"
+    title = f"{plain_text(series.title)}: {evaluation.segment} forecast, {ahead(horizon)}"
     if len(tiles) > most:
         title += f", last {rows.size} of {len(tiles) * horizon} targets"
     with drawing(title, subtitle, 3.0) as (figure, axes):
@@ -111,7 +111,8 @@ def draw_overlay(
         subtitle: the config's essentials.
     """
     series, horizon = datamodule.series, datamodule.horizon
-    title = f"{series.title}: {' and '.join(found.segment for found in evaluations)} forecasts, {ahead(horizon)}"
+    segments = " and ".join(found.segment for found in evaluations)
+    title = f"{plain_text(series.title)}: {segments} forecasts, {ahead(horizon)}"
     with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(*thin(series.index, known_target(datamodule)), color=BLACK, linewidth=0.8, label="series")
         for found in evaluations:
@@ -144,7 +145,7 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
     course = run.course
     before, after = course.index[: course.window_size + 1], course.index[course.window_size :]
     many = f"{course.steps} steps" if course.steps > 1 else "1 step"
-    title = f"{series.title}: free run of {many}, each reading the forecasts before it"
+    title = f"{plain_text(series.title)}: free run of {many}, each reading the forecasts before it"
     marker = "." if course.steps <= 20 else ""  # a line of so few points hides them
     with drawing(title, subtitle, 3.0) as (figure, axes):
         axes.plot(before, course.rows[: len(before), 0], color=GREY, label="history")
@@ -188,7 +189,7 @@ def draw_losses(
         replicas: the history of each, where there are several; `history` is their mean then.
     """
     several = len(replicas) > 1
-    with drawing(f"{title}: loss by epoch", subtitle, 2.8) as (figure, axes):
+    with drawing(f"{plain_text(title)}: loss by epoch", subtitle, 2.8) as (figure, axes):
         marker = "." if len(history) < 20 else ""
         for part, colour, name in (("train", BLUE, "train"), ("val", ORANGE, "validation")):
             key = f"{part}_loss"
@@ -204,10 +205,14 @@ def draw_losses(
         name = "best" if any(row["val_loss"] is not None for row in history) else "last"
         kind = f"median {name}" if several else name
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{kind} epoch, {best_epoch}")
-        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        flat = low > 0 and high < 1.2 * low  # a log scale would have no number there
+        axes.set_yscale("linear" if flat else "log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if flat:
+            return legend(figure, axes)
         low, high = axes.get_ylim()
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if high / low < 100:  # less than two decades need numbers between
@@ -233,14 +238,21 @@ def draw_runs(runs: Sequence[tuple[str, WindowDataModule, Evaluation]]) -> Figur
             series = entries[0][1].series
             rows = np.unique(np.concatenate([found.origins for _, _, found in entries]))[-MOST_TARGETS:]
             truth = known_target(entries[0][1])[rows]
-            place.plot(series.index[rows], truth, color=BLACK, marker=".", markersize=3, label=f"truth, {series.title}")
+            place.plot(
+                series.index[rows],
+                truth,
+                color=BLACK,
+                marker=".",
+                markersize=3,
+                label=f"truth, {plain_text(series.title)}",
+            )
             for name, module, found in entries:
                 tiles = np.array(tiles_of(found.origins, module.horizon))
                 tiles = tiles[found.origins[tiles] >= rows[0]]
                 targets = found.origins[tiles][:, None] + np.arange(module.horizon)
                 x, y = joined(series.index, targets, found.models[found.main][tiles])
                 score = show(found.scores[found.main]["rmse"] or 0.0)
-                place.plot(x, y, linewidth=0.9, label=f"{called(name, found.members)}, RMSE {score}")
+                place.plot(x, y, linewidth=0.9, label=f"{called(plain_text(name), found.members)}, RMSE {score}")
             label_axes(place, series)
         del axes
         return legend(figure, *figure.axes, columns=1)
@@ -261,7 +273,7 @@ def draw_future(
     series, steps = datamodule.series, len(table)
     begin = max(0, len(series.values) - max(20, 3 * steps, 2 * datamodule.window_size))
     many = f"{steps} steps" if steps > 1 else "1 step"
-    with drawing(f"{series.title}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
+    with drawing(f"{plain_text(series.title)}: forecast of {many} past the end", subtitle, 3.0) as (figure, axes):
         axes.plot(*thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
         marker = "." if steps <= 60 else ""
         for level in sorted(levels, reverse=True):

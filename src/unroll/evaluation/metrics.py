@@ -7,6 +7,9 @@ import numpy as np
 
 from unroll.data.series import FloatArray, is_constant
 
+EXACT = 1e-6  # of the standard deviation: a baseline with so small an error is exact
+ROUNDING = 8 * float(np.finfo(np.float64).eps)  # of the largest number: what is left of an error of 0
+
 Scores = dict[str, float | None]
 """By metric name; None where a metric is undefined, so that files never hold NaN."""
 
@@ -20,13 +23,17 @@ def naive_error(train: FloatArray, season: int) -> float:
         train: (n,) the target in the training segment.
         season: rows; 1 where the series has none.
 
+    Returns:
+        0 where the last season is repeated to rounding: a ratio to what is left would mean nothing.
+
     Source:
         Hyndman and Koehler (2006), Another look at measures of forecast accuracy, section 3.
     """
     if len(train) <= season:
         season = 1
     steps = train[season:] - train[:-season]
-    return float(np.abs(steps, out=steps).mean())
+    error = float(np.abs(steps, out=steps).mean())
+    return error if error > max(1e-12 * float(train.std()), ROUNDING * float(np.abs(train).max())) else 0.0
 
 
 def scores(truth: FloatArray, forecast: FloatArray, scale: float) -> Scores:
@@ -56,16 +63,17 @@ def best_by(metric: str, table: Mapping[str, Scores]) -> str:
     return min(table, key=lambda name: table[name][metric] or 0.0)
 
 
-def skill(error: float | None, reference: float | None, spread: float) -> float | None:
+def skill(error: float | None, reference: float | None, truth: FloatArray) -> float | None:
     """1 - error / reference: how much of the best baseline's error the model removes; negative where it adds.
 
     Args:
         error, reference: RMSE of the model and of the best baseline.
-        spread: standard deviation of the truth.
+        truth: (n, H) in the series' units.
 
     Returns:
         None where the baseline is exact to rounding, and a ratio to it would mean nothing.
     """
-    if error is None or reference is None or reference <= 1e-6 * spread:
+    least = max(EXACT * float(truth.std()), ROUNDING * float(np.abs(truth).max()))
+    if error is None or reference is None or reference <= least:
         return None
     return 1 - error / reference

@@ -36,6 +36,8 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
     config = in_one_form({key: value for key, value in config.items() if key not in NO_MATTER})
     if config.get("replicas") == 1:  # as before there were any
         del config["replicas"]
+    if config["data"].get("timezone", "") is None:  # as before there was any
+        del config["data"]["timezone"]
     if data is not None:
         config["data"]["path"] = data
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()

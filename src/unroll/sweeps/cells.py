@@ -107,7 +107,10 @@ def numbers(table: Table) -> tuple[int, Callable[[float], str]]:
     scale = 0
     if not SMALLEST <= max(sizes) < LARGEST:
         scale = 3 * math.floor(math.log10(max(sizes)) / 3)
-    decimals = min(DECIMALS, max(0, 3 - math.floor(math.log10(min(sizes)) - scale)))
+    decimals = max(0, 3 - math.floor(math.log10(min(sizes)) - scale))
+    if decimals > DECIMALS + 2:  # one would be written as 0.00000
+        return 0, number
+    decimals = min(DECIMALS, decimals)
     return scale, lambda value: f"{value / 10.0**scale:.{decimals}f}"
 
 

@@ -151,6 +151,8 @@ def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) 
     metrics, state = read_json(run.metrics), run.read_state()
     keys = dict(flatten({key: value for key, value in config.items() if key not in (*NO_MATTER, *SEEDS)}))
     keys = {"model" if key == "model.backbone._target_" else key.removesuffix(CHOICE): keys[key] for key in keys}
+    if keys.get("data.timezone", "") is None:  # as before there was any
+        del keys["data.timezone"]
     if isinstance(state.get("data_sha256"), str):
         keys["data.path"] = state["data_sha256"]
     typed = state.get("overrides")
