@@ -182,6 +182,7 @@ def test_a_seed_repeats_exactly_in_another_process(run_training, command, tmp_pa
         ("data.validation=0",),
         ("data.validation=0", "scheduler=plateau", "scheduler.monitor=train/loss"),
         ("data.shuffle=false", "early_stopping.patience=1", "optimizer.lr=0.05"),
+        ("+trainer.precision=64-true", "optimizer=sgd"),
     ],
 )
 def test_a_continued_run_equals_an_uninterrupted_one(overrides, run_training):
