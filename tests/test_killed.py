@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,14 +105,22 @@ def test_a_killed_run_ends_the_same(model, setting, folder, tmp_path):
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("model", options("model"))
-def test_killed_at_every_change_of_a_file(model, setting, folder, tmp_path):
-    words = (f"model={model}", *COMMON, *SETTINGS[setting])
-    changes = left_alone(folder / f"{model}_{setting}", words)[1]
-    for moment in range(changes):
-        check(model, setting, moment / changes, folder, tmp_path / str(moment))
-    print(f"killed: {model}, {setting}: {changes} moments, all ended the same")
+def test_killed_at_every_change_of_a_file(folder, tmp_path):
+    """In a random order, as long as there is time."""
+    configs = [(model, setting) for model in options("model") for setting in SETTINGS]
+    moments = []
+    for model, setting in configs:
+        changes = left_alone(folder / f"{model}_{setting}", (f"model={model}", *COMMON, *SETTINGS[setting]))[1]
+        moments += [(model, setting, moment / changes) for moment in range(changes)]
+    random.Random(time.time()).shuffle(moments)
+    until, cases = time.monotonic() + seconds(), 0
+    for model, setting, part in moments:
+        if time.monotonic() > until:
+            break
+        check(model, setting, part, folder, tmp_path / str(cases))
+        shutil.rmtree(tmp_path / str(cases))
+        cases += 1
+    print(f"killed: {cases} of {len(moments)} moments of {len(configs)} configs, all ended the same")
 
 
 @pytest.mark.stress
@@ -130,6 +139,7 @@ def test_killed_at_random_times(folder, tmp_path):
             process.kill()
         halves += bool(list(outputs.rglob("*.partial*")))
         assert results(ended(outputs, words)) == whole
+        shutil.rmtree(outputs)
         cases += 1
     print(f"killed: {cases} random times, {halves} of them inside of a write, all ended the same")
 
