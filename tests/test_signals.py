@@ -24,7 +24,6 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
         (0.0, "*/run.json", [TERM, TERM]),
         (0.1, "*/checkpoints/last.ckpt", [INT, INT]),
         (0.0, "*/predictions.csv", [INT, TERM]),
-        (0.0, "*/figures/loss.png", [TERM]),
     ],
 )
 def test_a_run_that_is_stopped_is_as_if_it_never_was(seconds, pattern, signs, tmp_path, run_training, command):
