@@ -96,7 +96,8 @@ class LinearAutoregression:
         return rows[window:, 0]
 
     def _chunks(self, origins: Rows) -> list[Rows]:
-        size = max(1, CHUNK // (self.window_size * len(self.center) + 1))
+        inputs = self.window_size * len(self.center) + 1
+        size = max(inputs, CHUNK // inputs)  # smaller ones would cost the factor of all before them each time
         return [origins[begin : begin + size] for begin in range(0, len(origins), size)]
 
     def _inputs(self, values: FloatArray, origins: Rows) -> FloatArray:
