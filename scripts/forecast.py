@@ -60,7 +60,7 @@ def forecast(arguments: argparse.Namespace) -> None:
     from unroll.evaluation.style import DPI
     from unroll.load import load_run
     from unroll.results import essentials
-    from unroll.runs.directory import replace_file, write_text
+    from unroll.runs.files import replace_file, write_text
     from unroll.tables import printable
 
     loaded = load_run(arguments.run, arguments.data_path)

@@ -15,7 +15,7 @@ from fits.report import as_values, busy, curves_as_values, machine, missed, prin
 from fits.works import CONTENDERS, WORKS, quick
 from unroll.evaluation.style import DPI
 from unroll.progress import many
-from unroll.runs.directory import replace_file, write_json
+from unroll.runs.files import replace_file, write_json
 
 GROUPS = (*dict.fromkeys(work.group for work in WORKS), "curves")
 WIDTH = 140  # where the output is no terminal

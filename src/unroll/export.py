@@ -45,7 +45,7 @@ from unroll.errors import ConfigError, RunError
 from unroll.evaluation.evaluate import forecast
 from unroll.load import LoadedRun
 from unroll.models.network import Network
-from unroll.runs.directory import replace_file
+from unroll.runs.files import replace_file
 
 ABOUT = "unroll.json"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")

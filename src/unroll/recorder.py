@@ -19,7 +19,8 @@ from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
 from unroll.models.replicated import ReplicatedForecaster
 from unroll.progress import EpochProgress
-from unroll.runs.directory import RunDirectory, replace_file
+from unroll.runs.directory import RunDirectory
+from unroll.runs.files import replace_file
 from unroll.tracks import Kept, Track, mean_of
 
 PARTS = ("train", "val")

@@ -36,7 +36,8 @@ from unroll.evaluation.style import DPI
 from unroll.interrupts import settled
 from unroll.models.forecaster import Forecaster
 from unroll.recorder import Recorder
-from unroll.runs.directory import RunDirectory, main_segment, replace_file
+from unroll.runs.directory import RunDirectory, main_segment
+from unroll.runs.files import replace_file
 from unroll.tracks import mean_of
 
 SWEPT = ("seed", "replicas", "data", "model", "optimizer", "scheduler", "trainer", "early_stopping")

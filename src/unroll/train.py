@@ -41,7 +41,9 @@ from unroll.results import (
     write_figures,
     write_hparams,
 )
-from unroll.runs.directory import RunDirectory, environment, replace_file, write_json
+from unroll.runs.directory import RunDirectory
+from unroll.runs.environment import environment
+from unroll.runs.files import replace_file, write_json
 from unroll.runs.resume import check_continuation, continued_config
 from unroll.runs.reuse import (
     complete_run,

@@ -13,7 +13,7 @@ from rich.text import Text
 from unroll.errors import RunError
 from unroll.load import load_run
 from unroll.results import digest
-from unroll.runs.directory import environment
+from unroll.runs.environment import environment
 from unroll.train import train_again
 
 KINDS = ("best", "last")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unroll.errors import RunError
-from unroll.runs.directory import RunDirectory, write_json
+from unroll.runs.directory import RunDirectory
+from unroll.runs.files import write_json
 
 
 def test_eight_starts_in_the_same_second_give_eight_directories(tmp_path):

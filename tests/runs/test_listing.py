@@ -14,7 +14,8 @@ import pytest
 from conftest import ROOT, load_config
 from unroll.config import plain
 from unroll.errors import RunError
-from unroll.runs.directory import LOCK, RunDirectory, is_held, write_json
+from unroll.runs.directory import LOCK, RunDirectory, is_held
+from unroll.runs.files import write_json
 from unroll.runs.listing import ListedRun, list_runs, natural, read_run, sort_runs
 
 QUICK = ("data.points=120", "trainer.max_epochs=1", "trainer=cpu")

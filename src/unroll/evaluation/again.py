@@ -19,7 +19,8 @@ from unroll.evaluation.report import HEADINGS, as_values, show, signed
 from unroll.evaluation.style import DPI
 from unroll.load import LoadedRun, load_run
 from unroll.results import essentials, print_scores
-from unroll.runs.directory import main_segment, replace_file, write_json
+from unroll.runs.directory import main_segment
+from unroll.runs.files import replace_file, write_json
 
 
 def evaluate_again(

@@ -17,7 +17,8 @@ from unroll.reproduction.jobs import Job
 from unroll.reproduction.published import ORDERS, REFERENCES
 from unroll.reproduction.runs import Run, Spread, ours, spread, theirs, wins
 from unroll.reproduction.verdicts import Groups, number, plus_minus, verdicts
-from unroll.runs.directory import RunDirectory, replace_file, write_text
+from unroll.runs.directory import RunDirectory
+from unroll.runs.files import replace_file, write_text
 
 PAGE, TABLE = "reproduction.md", "reproduction.csv"
 CAPTIONS = {

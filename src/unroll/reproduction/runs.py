@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unroll.runs.directory import RunDirectory, main_segment, read_json
+from unroll.runs.directory import RunDirectory, main_segment
+from unroll.runs.files import read_json
 
 
 @dataclass(frozen=True)

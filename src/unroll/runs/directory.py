@@ -17,39 +17,33 @@ events.out.*       TensorBoard events, here so that TensorBoard shows the run by
 """
 
 import fcntl
-import functools
 import hashlib
 import json
 import os
-import platform
 import re
-import secrets
 import shutil
 import socket
 import stat
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from unroll.errors import HeldError, PrunedError, RunError, UnrollError
-from unroll.interrupts import TERMINATED, settled, stoppable
+from unroll.interrupts import TERMINATED, stoppable
+from unroll.runs.environment import environment
+from unroll.runs.files import PARTIAL, file_digest, read_json, write_json, write_text
 
 STOPS = ("interrupted (", "stopped (")  # reasons that are no fault of the run
 LOOKS = 5
 LOCK = ".lock"  # a file: network file systems lock no directories
 QUICK_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-PARTIAL = ".partial"  # in the names of files that are being written
 SHORT = 4000  # bytes, about twice a config of ours
-WIDTHS = ("avx2", "avx512f")
-PACKAGES = ("unroll", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "pandas")
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -167,7 +161,7 @@ class RunDirectory:
 
     def changed_files(self) -> list[str]:
         """The files of a complete run that are no longer as it wrote them, by their paths in the directory."""
-        return [name for name, written in self._digests_written().items() if _digest(self.path / name) != written]
+        return [name for name, written in self._digests_written().items() if file_digest(self.path / name) != written]
 
     def _digests_written(self) -> dict[str, Any]:
         """SHA-256 of files by their paths in the directory, as run.json holds them."""
@@ -183,7 +177,7 @@ class RunDirectory:
         paths += [self.predictions, self.free_run]
         for folder in (self.figures, self.last_checkpoint.parent):
             paths += sorted(folder.iterdir())
-        return {str(path.relative_to(self.path)): _digest(path) for path in paths if path.is_file()}
+        return {str(path.relative_to(self.path)): file_digest(path) for path in paths if path.is_file()}
 
     def set_state(self, **changes: Any) -> None:
         """Change some entries of run.json."""
@@ -240,11 +234,11 @@ class RunDirectory:
         try:
             with stoppable():
                 self._remove_leftovers()
-                if _digest(self.config) != hashlib.sha256(_as_yaml(config).encode()).hexdigest():
+                if file_digest(self.config) != hashlib.sha256(_as_yaml(config).encode()).hexdigest():
                     if previous:  # killed before the new config is there, this is an incomplete run of the old one
                         self.set_state(status="running", fingerprint=None, files={})
                     self.write_config(config)
-                files = {self.config.name: _digest(self.config)}
+                files = {self.config.name: file_digest(self.config)}
                 self.set_state(
                     status="running", started=now(), finished=None, error=None, resumed=history, files=files, **about
                 )
@@ -303,17 +297,6 @@ def _as_yaml(config: dict[str, Any]) -> str:
     return yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)
 
 
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a regular file; None where there is none."""
-    if not path.is_file():  # a pipe would be waited for
-        return None
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
 def _take(lock: int) -> None:
     """Take a lock, also where somebody is just having a look (`is_held`)."""
     for _ in range(LOOKS):
@@ -357,100 +340,6 @@ def main_segment(parts: Mapping[str, Any]) -> str:
     return "test" if "test" in parts else "train"
 
 
-@functools.cache
-def environment() -> dict[str, Any]:
-    """Versions, platform, and the git commit of this code."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    commit = _git("rev-parse", "HEAD")
-    return {
-        "python": sys.version.split()[0],
-        "platform": sys.platform,
-        "processor": _processor(),  # another kind may round otherwise
-        "packages": versions,
-        "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-    }
-
-
-def _processor() -> str:
-    """What the machine calls its processor, and the widths of it that libraries compute with."""
-    words = [platform.machine(), platform.processor()]
-    with suppress(OSError):
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", told, re.MULTILINE))
-        words = [platform.machine(), about.get("model name", "").strip()]
-        words += [width for width in WIDTHS if width in about.get("flags", "").split()]
-    return ", ".join(filter(None, dict.fromkeys(words)))
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        here = Path(__file__).parent  # the commit of this code, wherever it is run from
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
 def now() -> str:
     """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def replace_file(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
-    """Write a whole file or none: a reader, or a run killed meanwhile, never sees half of it.
-
-    Args:
-        path: the file; a link in its place is replaced, not followed.
-        write: writes to the path that it is given, which is new and in the same folder.
-        keep: what was there before gets this name; None: it is lost.
-    """
-    partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}{PARTIAL}{path.suffix}")  # a name nobody can foresee
-    try:
-        with stoppable(), settled():
-            write(partial)
-            if keep is not None and path.exists():
-                path.replace(keep)
-            partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.filename in (None, str(partial)):  # nobody asked for that name
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece."""
-    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write strict JSON (no NaN) in one piece."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        RunError: where it is missing or damaged.
-    """
-    if path.exists() and not path.is_file():
-        raise RunError(f"{path} is no regular file")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path} does not exist: the run did not get so far, or the file was removed") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged: it holds no object")
-    return values

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unroll.errors import RunError, UnrollError
-from unroll.runs.directory import STOPS, RunDirectory, is_held, main_segment, read_json
+from unroll.runs.directory import STOPS, RunDirectory, is_held, main_segment
+from unroll.runs.files import read_json
 
 STATUSES = ("running", "complete", "failed", "pruned", "interrupted", "killed", "damaged")
 SCORES = ("mae", "rmse", "r2", "mase", "skill")

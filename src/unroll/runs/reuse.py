@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from unroll.errors import RunError
-from unroll.runs.directory import RunDirectory, main_segment, read_json
+from unroll.runs.directory import RunDirectory, main_segment
+from unroll.runs.files import read_json
 from unroll.runs.listing import best_scores
 
 NO_MATTER = ("output_dir", "resume", "checkpoint_seconds", "sweep")  # where and how often a run is written

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unroll.errors import RunError, UnrollError
-from unroll.runs.directory import RunDirectory, main_segment, read_json
+from unroll.runs.directory import RunDirectory, main_segment
+from unroll.runs.files import read_json
 from unroll.runs.listing import SCORES, find_runs, read_run
 from unroll.runs.replicas import check_replicas, replica_scores
 from unroll.runs.reuse import COUNTS_OR_FRACTIONS, NO_MATTER

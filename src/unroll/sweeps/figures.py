@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unroll.evaluation.style import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, drawing, legend, plain_text
-from unroll.runs.directory import replace_file
+from unroll.runs.files import replace_file
 from unroll.sweeps.cells import measured_in, title
 from unroll.sweeps.effects import Effects, Group, Point
 from unroll.sweeps.keys import headings

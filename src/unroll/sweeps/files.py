@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unroll.runs.directory import write_json, write_text
+from unroll.runs.files import write_json, write_text
 from unroll.sweeps.cells import Field, counts, fields, legend, notes, title, warnings
 from unroll.sweeps.entries import SEGMENTS
 from unroll.sweeps.keys import shown
