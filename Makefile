@@ -4,7 +4,7 @@ VENV ?= .venv
 LOGDIR ?= outputs
 PORT ?= 6006
 RUN := $(VENV)/bin/python
-export STRESS_SECONDS ?= 600
+export STRESS_SECONDS ?= 120
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test stress lint format reproduce tensorboard benchmark audit clean
@@ -20,7 +20,7 @@ train: $(VENV)/.core  ## train a GRU with the default config (ARGS="data=cinema"
 test: $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
 
-stress: $(VENV)/.dev  ## run the long tests, and print what they measure (STRESS_SECONDS=600 for the open-ended ones)
+stress: $(VENV)/.dev  ## run the long tests, and print what they measure (STRESS_SECONDS=120 for each open-ended one)
 	$(RUN) -m pytest -m stress -s $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
