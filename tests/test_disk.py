@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, load_config
+from unroll.train import train
 
 COMMAND = [sys.executable, str(ROOT / "train.py")]
 WORDS = ["data.points=90", "checkpoint_seconds=0", "trainer.max_epochs=6", "model.dropout=0.1"]
@@ -36,7 +37,7 @@ def can_mount(tmp_path_factory: pytest.TempPathFactory) -> bool:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*COMMAND, f"output_dir={folder}", *WORDS], cwd=ROOT, check=True, capture_output=True)
+    train(load_config(f"output_dir={folder}", *WORDS), WORDS)
     return scores(folder)
 
 
@@ -48,7 +49,7 @@ def scores(folder: Path) -> dict:
     return {key: metrics[key] for key in ("weights_sha256", "test", "validation")}
 
 
-@pytest.mark.parametrize("size", [8, 100, 280])  # kB: full at the start, in the training, in the evaluation
+@pytest.mark.parametrize("size", [100, 280])  # kB: full in the training, in the evaluation
 def test_a_disk_that_is_full(size, whole, tmp_path, tmp_path_factory):
     if not can_mount(tmp_path_factory):
         pytest.skip("this system lets nobody mount a small disk")
