@@ -189,6 +189,8 @@ def test_odd_names_in_messages(tmp_path: Path) -> None:
         message = refusal(write(tmp_path, text), date="date")
         assert "row 2: 'abc' is no number" in message
         assert len(message) < 150
+    text = rows(DAYS, header=f"date,{'x' * 500}y")
+    assert len(refusal(write(tmp_path, text), date="date", target="x" * 500)) < 300
     path = write(tmp_path, '"a,b"\n' + "\n".join(map(str, range(40))))
     assert load(path).series.columns == ("a,b",)  # a comma in quotes is no other separator
 
