@@ -20,7 +20,7 @@ from unroll.errors import ConfigError, UnrollError, nearest
 from unroll.interrupts import INTERRUPTED
 from unroll.tables import printable
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate", "array is too big")
 BAD_GROUP = "Config group override must be a string or a list"
 NO_PLUGIN = "Unknown plugin class"
 EXTRAS = ("joblib", "ray", "slurm", "optuna")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from unroll.errors import nearest
 
+LARGEST_INTEGER = 2**63 - 1  # that arrays can hold
+
 Rule = Callable[[object], str | None]
 """Says what a value must be, or None where it is right."""
 
@@ -28,6 +30,8 @@ def integer(minimum: int, maximum: int | None = None) -> Rule:
     span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
     def rule(value: object) -> str | None:
+        if _is_integer(value) and value > LARGEST_INTEGER:  # type: ignore[operator]
+            return f"an integer of at most {LARGEST_INTEGER}"
         fits = _is_integer(value) and minimum <= value and (maximum is None or value <= maximum)  # type: ignore[operator]
         return None if fits else f"an integer {span}"
 

@@ -161,6 +161,11 @@ def test_integers_beyond_64_bits_are_numbers(tmp_path: Path) -> None:
     text = "value\n-1\n18446744073709551615\n99999999999999999999999\n5\n6\n7\n8\n"
     series = load(write(tmp_path, text), window_size=1).series
     assert series.target[:3].tolist() == [-1, 18446744073709551615.0, 1e23]
+    for sign in ("", "-", "+"):
+        text = f"value\n1,5\n{sign}{'1' * 400}\n\n{'5' * 20}\n8\n"
+        message = refusal(write(tmp_path, text), window_size=1, separator=";", decimal=",")
+        assert "column value is infinite in row 3: mend the file" in message
+    assert "'x' is no number" in refusal(write(tmp_path, f"value\n{'1' * 400}\n8\nx\n"), window_size=1)
 
 
 def test_thousands_of_columns(tmp_path: Path) -> None:
@@ -184,6 +189,8 @@ def test_odd_names_in_messages(tmp_path: Path) -> None:
         message = refusal(write(tmp_path, text), date="date")
         assert "row 2: 'abc' is no number" in message
         assert len(message) < 150
+    text = rows(DAYS, header=f"date,{'x' * 500}y")
+    assert len(refusal(write(tmp_path, text), date="date", target="x" * 500)) < 300
     path = write(tmp_path, '"a,b"\n' + "\n".join(map(str, range(40))))
     assert load(path).series.columns == ("a,b",)  # a comma in quotes is no other separator
 

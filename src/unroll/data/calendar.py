@@ -69,7 +69,7 @@ def check_order(dates: pd.DatetimeIndex, column: str, *, local: bool = False) ->
         )
     raise DataError(
         f"column {column}: dates are not sorted, {place(dates, at + 1)} is earlier than {place(dates, at)}: "
-        f"sort the file by {column}{hint}"
+        f"sort the file by its dates{hint}"
     )
 
 

@@ -48,7 +48,9 @@ def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], s
     """Raise DataError for a column that the file does not have, or has twice."""
     for column in wanted:
         if column not in columns:
-            hint = separator_hint(columns, separator) or nearest(column, filter(str.isprintable, columns))
+            hint = separator_hint(columns, separator) or nearest(
+                shown(column), map(shown, filter(str.isprintable, columns))
+            )
             raise DataError(f"{path.name} has no column {shown(column)}{hint}; it has: {listed(columns)}")
         if columns.count(column) > 1:
             raise DataError(

@@ -269,7 +269,12 @@ class WindowDataModule(L.LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else "cpu"
 
     def _check_lengths(self, series: Series, segments: Segments) -> None:
-        """Every segment that is not empty must hold a window."""
+        """Every segment that is not empty must hold a window, and the test segment must not be so by rounding."""
+        if self.test and not len(segments.test):
+            raise DataError(
+                f"series {series.title} is too short: data.test={self.test} of it is not one window: raise data.test, "
+                "give it as a count, or lower data.stride"
+            )
         sizes = {name: len(segment) for name, segment in segments._asdict().items()}
         for name, size in sizes.items():
             if (size == 0 and name != "train") or len(self._origins[name]):

@@ -211,7 +211,11 @@ def _numbers(column: pd.Series, name: str, path: Path, first_row: int, decimal: 
     if decimal == ",":  # where it is the decimal mark, a point is none
         marks = str.maketrans({",": ".", ".": "?"})
         plain = column.map(lambda value: value.translate(marks) if isinstance(value, str) else value)
-    parsed = pd.to_numeric(plain, errors="coerce")
+    try:
+        parsed = pd.to_numeric(plain, errors="coerce")
+    except OverflowError:  # a whole number beyond all floats, which coerce does not know
+        endless = plain.astype("str").str.replace(r"^\s*([+-]?)\d{309,}\s*$", r"\1inf", regex=True)
+        parsed = pd.to_numeric(endless.where(plain.notna()), errors="coerce")
     bad = np.flatnonzero(parsed.isna().to_numpy() & column.notna().to_numpy())
     if len(bad):
         value = str(column.iloc[bad[0]])
