@@ -61,5 +61,5 @@ def run(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    with one_line_errors(CONFIG_DIR), checked_hydra(CONFIG_DIR):
+    with one_line_errors(CONFIG_DIR), checked_hydra():
         main()

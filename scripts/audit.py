@@ -108,7 +108,11 @@ def conflicts() -> tuple[list[str], str]:
     """What `pip check` says, and whether it could be asked."""
     if not find_spec("pip"):
         return [], "`pip check` was not run: pip is not installed here"
-    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, timeout=MOST_SECONDS)
+    words = [sys.executable, "-m", "pip", "check"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        return [], f"`pip check` did not end in {MOST_SECONDS} s"
     lines = [f"pip check: {line}" for line in done.stdout.splitlines()] if done.returncode else []
     return lines, "`pip check` was run"
 

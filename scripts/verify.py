@@ -6,6 +6,9 @@ Exit code 0 where weights, scores and predictions are the same bits; else 1, wit
 versions that the run was trained with. The run directory is not changed.
 """
 
+import unroll.early  # noqa: F401  before all others
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path

@@ -14,6 +14,7 @@ from conftest import load_config
 from unroll.checkpoints import load_checkpoint
 from unroll.errors import RunError
 from unroll.load import load_run
+from unroll.models.forecaster import Forecaster
 from unroll.runs.directory import RunDirectory
 from unroll.train import Result, train
 
@@ -108,11 +109,12 @@ def test_weights_that_are_missing_name_the_way_out(copied):
         load_run(copied.path)
 
 
-def test_a_complete_run_is_not_begun_again_for_more_epochs(copied, run_training):
-    damage(copied.last_checkpoint, "half")
-    damage(copied.previous_checkpoint, "half")
+@pytest.mark.parametrize("how", ["half", "missing"])
+def test_a_complete_run_is_not_begun_again_for_more_epochs(how, copied, run_training):
+    damage(copied.last_checkpoint, how)
+    damage(copied.previous_checkpoint, how)
     before = {path: path.read_bytes() for path in copied.path.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match=r"last\.ckpt is no checkpoint that can be read safely.*: start a new run"):
+    with pytest.raises(RunError, match=r"last\.ckpt .*; start a new run"):
         run_training(f"resume={copied.path}", "trainer.max_epochs=7")
     assert {path: path.read_bytes() for path in copied.path.rglob("*") if path.is_file()} == before
 
@@ -142,3 +144,33 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(copied, tmp_path)
             after.writestr(name, before.read(name))
     with pytest.raises(RunError, match="can be read safely"):
         load_checkpoint(packed)
+
+
+@pytest.mark.parametrize("name", ["figures", "checkpoints"])
+def test_nothing_is_written_or_removed_through_a_linked_folder(name, copied, tmp_path, run_training):
+    outside = tmp_path / "outside"
+    shutil.move(copied.path / name, outside)
+    (copied.path / name).symlink_to(outside)
+    (outside / "mine.0123456789abcdef.partial.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in outside.iterdir()}
+    with pytest.raises(RunError, match=f"{name} is a link: put the folder itself there"):
+        run_training(f"resume={copied.path}", "trainer.max_epochs=7")
+    assert {path: path.read_bytes() for path in outside.iterdir()} == before
+
+
+def test_halves_of_files_are_removed_and_nothing_else(copied, run_training):
+    half, note = copied.path / "checkpoints" / "last.0123456789abcdef.partial.ckpt", copied.path / "my.partial.notes.md"
+    for path in (half, note):
+        path.write_text("x")
+    run_training(f"resume={copied.path}", "trainer.max_epochs=6")
+    assert note.exists()
+    assert not half.exists()
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_checkpoint(copied, run_training, monkeypatch):
+    def faulty(*_: object) -> None:
+        raise ValueError("a fault of the loss")
+
+    monkeypatch.setattr(Forecaster, "loss", faulty)
+    with pytest.raises(ValueError, match="a fault of the loss"):
+        run_training(f"resume={copied.path}", "trainer.max_epochs=6")

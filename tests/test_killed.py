@@ -91,7 +91,8 @@ def check(model: str, setting: str, part: float, folder: Path, outputs: Path, pa
     for later in parts:
         runs = [path for path in outputs.glob("*") if (path / "run.json").exists()]
         if runs:
-            killed(1 + int(later * (changes - moment)), outputs, f"resume={runs[0]}")
+            again = killed(1 + int(later * (changes - moment)), outputs, f"resume={runs[0]}")
+            assert again.returncode == -signal.SIGKILL
     assert results(ended(outputs, words)) == whole
 
 

@@ -81,7 +81,15 @@ def test_weights_that_were_exchanged_are_noticed(copied):
     done = verify(copied)
     assert done.returncode == 1
     assert "not as the run wrote them: checkpoints/best.ckpt" in done.stdout
-    assert "not verified: the training is repeated bit for bit, and its checkpoints are not those" in done.stdout
+    assert "not verified: the training is repeated bit for bit, and these files are not those" in done.stdout
+
+
+def test_a_file_that_was_changed_is_noticed_though_nothing_reads_it(copied):
+    """The last epoch is the best one here, and its weights lie in best.ckpt."""
+    (copied / "checkpoints" / "last.ckpt").write_bytes(b"")
+    done = verify(copied)
+    assert done.returncode == 1
+    assert "not as the run wrote them: checkpoints/last.ckpt" in done.stdout
 
 
 def test_what_cannot_be_repeated_is_refused_in_a_line(copied, run_training, tmp_path):

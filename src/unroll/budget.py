@@ -148,8 +148,9 @@ def count_weights(cfg: DictConfig, datamodule: WindowDataModule) -> Weights:
         given = model["backbone"]["hidden_size"] + shape.horizon * shape.future_features
         head = _on_no_device(model["head"], "model.head", input_size=given, horizon=shape.horizon)
     parameters = [one for part in (backbone, head) if part for one in part.parameters()]
-    trained = sum(one.numel() for one in parameters if one.requires_grad)
-    return Weights(sum(one.numel() for one in parameters), trained, type(backbone), layers)
+    known = [one for one in parameters if not isinstance(one, nn.UninitializedParameter)]  # shaped by the first batch
+    trained = sum(one.numel() for one in known if one.requires_grad)
+    return Weights(sum(one.numel() for one in known), trained, type(backbone), layers)
 
 
 def _on_no_device(config: Mapping[str, Any], key: str, **given: int) -> nn.Module | None:

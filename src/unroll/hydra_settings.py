@@ -6,17 +6,14 @@ compose any of that (Hydra's own block list lets `torch.load` pass). So files ot
 conf/hydra that the command line chooses may only choose values for a sweep; the rest is for the command line.
 """
 
-import functools
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra._internal.hydra as hydra_main
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
 from hydra.core.utils import JobRuntime
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -53,13 +50,12 @@ class CheckedLoader(ConfigLoaderImpl):
     """Composes configs as Hydra does, and lets those alone pass that `check_hydra` does.
 
     Args:
-        config_dir: the folder of the configs.
         config_search_path: Hydra's.
     """
 
-    def __init__(self, config_dir: Path, config_search_path: Any) -> None:
+    def __init__(self, config_search_path: Any) -> None:
         super().__init__(config_search_path)
-        self.config_dir = config_dir
+        self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **others: Any
@@ -69,16 +65,29 @@ class CheckedLoader(ConfigLoaderImpl):
         typed = tuple(word for word in overrides if re.match("[+~]*hydra[./@]", word))
         if len(cfg.hydra.overrides.hydra) + len(cfg.hydra.overrides.task) != len(overrides):
             raise ConfigError("hydra.overrides: a config file sets this, which is for the command line alone")
-        check_hydra(cfg, _without_files(self.config_dir, typed, run_mode, str(JobRuntime.instance().get("name"))))
+        if config_name is not None:  # else Hydra shows its own help
+            check_hydra(cfg, self._without_files(config_name, typed, run_mode))
         return cfg
+
+    def _without_files(self, config_name: str, typed: tuple[str, ...], run_mode: RunMode) -> dict[str, Any]:
+        """What the root config and the words of the command line alone say to Hydra, by dotted key.
+
+        Args:
+            config_name: of the root config.
+            typed: the words.
+            run_mode: Hydra's.
+        """
+        asked = (config_name, typed, run_mode, JobRuntime.instance().get("name"))
+        if asked not in self.known:  # a sweep composes many configs
+            loader = ConfigLoaderImpl(self.config_search_path)
+            cfg = loader.load_configuration(config_name, list(typed), run_mode, validate_sweep_overrides=False)
+            self.known[asked] = {leaf.key: leaf.value for leaf in _leaves(cfg.hydra, "hydra")}
+        return self.known[asked]
 
 
 @contextmanager
-def checked_hydra(config_dir: Path) -> Iterator[None]:
+def checked_hydra() -> Iterator[None]:
     """Have Hydra compose by `CheckedLoader` meanwhile.
-
-    Args:
-        config_dir: the folder of the configs.
 
     Raises:
         ConfigError: where the command line names a pickle to run.
@@ -86,26 +95,11 @@ def checked_hydra(config_dir: Path) -> Iterator[None]:
     if any(word.startswith("--e") for word in sys.argv[1:]):
         raise ConfigError("--experimental-rerun reads a pickle, which can run any code: use resume=outputs/RUN")
     module: Any = hydra_main
-    given, module.ConfigLoaderImpl = module.ConfigLoaderImpl, functools.partial(CheckedLoader, config_dir)
+    given, module.ConfigLoaderImpl = module.ConfigLoaderImpl, CheckedLoader
     try:
         yield
     finally:
         module.ConfigLoaderImpl = given
-
-
-@functools.cache  # a sweep composes many configs
-def _without_files(config_dir: Path, typed: tuple[str, ...], run_mode: RunMode, _: str) -> dict[str, Any]:
-    """What the root config and the words of the command line alone say to Hydra, by dotted key.
-
-    Args:
-        config_dir: the folder of the configs.
-        typed: the words.
-        run_mode: Hydra's.
-        _: the name of the job, which Hydra itself puts in.
-    """
-    loader = ConfigLoaderImpl(create_config_search_path(str(config_dir)))
-    cfg = loader.load_configuration("train", list(typed), run_mode, validate_sweep_overrides=False)
-    return {leaf.key: leaf.value for leaf in _leaves(cfg.hydra, "hydra")}
 
 
 def check_hydra(cfg: DictConfig, known: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from unroll.runs.replicas import check_replicas
 from unroll.runs.reuse import read_result
 from unroll.targets import build
 from unroll.trainer import calm_libraries
+from unroll.untrusted import check_kinds
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
     for name, states in weights.items():
         try:
             for state in states:
+                check_kinds(run.best_checkpoint.with_stem(name), state, forecaster.state_dict())
                 forecaster.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise RunError(

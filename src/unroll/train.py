@@ -57,7 +57,7 @@ from unroll.runs.reuse import (
 )
 from unroll.targets import build
 from unroll.trainer import build_trainer, calm_libraries, check_accelerator, fit
-from unroll.untrusted import check_continued
+from unroll.untrusted import check_continued, check_kinds
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,8 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
     if checkpoint and as_before and checkpoint["unroll"].get("inside_epoch", False):
         path, checkpoint = None, {}  # it had ended, and goes on from the end of an epoch only
     if complete and not as_before and not checkpoint:
-        raise RunError(f"{problems[0]}: start a new run")
+        what = problems[0] if problems else f"{run.last_checkpoint} does not exist: it was removed"
+        raise RunError(f"{what}; start a new run")
     done, steps = checkpoint.get("epoch", 0), checkpoint.get("global_step", 0)
     inside = bool(checkpoint) and checkpoint["unroll"].get("inside_epoch", False)
     check_continuation(cfg, run, done, steps, inside_epoch=inside)
@@ -284,6 +285,7 @@ def _continued(run: RunDirectory, overrides: Sequence[str], console: Console) ->
     if path:
         check_continued(path, checkpoint, task.forecaster.state_dict(), replica_seeds(cfg) or [cfg.seed])
         match_precision(task.forecaster, checkpoint["state_dict"])
+        check_kinds(path, checkpoint["state_dict"], task.forecaster.state_dict())
         try:
             task.forecaster.on_load_checkpoint(checkpoint)  # as Lightning will
             task.forecaster.load_state_dict(checkpoint["state_dict"])

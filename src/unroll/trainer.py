@@ -23,6 +23,7 @@ from unroll.loop import step_plainly
 from unroll.models.forecaster import Forecaster
 
 OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
+OF_THE_MODEL = ("training_step", "validation_step", "backward")
 OWN_TRAINER_KEYS = (
     *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "enable_progress_bar"),
     *("enable_model_summary", "num_sanity_val_steps", "log_every_n_steps"),
@@ -78,8 +79,7 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
             raise KeyboardInterrupt from None
         raise
     except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError) as error:
-        between = "last_batch" in forecaster.losses  # two epochs, where schedulers step
-        if checkpoint and (between or "lr" not in trainer.callback_metrics):  # no epoch was trained from it
+        if checkpoint and _comes_of_the_checkpoint(error, trainer, forecaster):
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RunError(f"{checkpoint} cannot be gone on with ({line}): start a new run") from error
         if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
@@ -87,6 +87,14 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+def _comes_of_the_checkpoint(error: Exception, trainer: L.Trainer, forecaster: Forecaster) -> bool:
+    """Whether an error was raised where what came from a checkpoint was used for the first time, beside the model."""
+    between = "last_batch" in forecaster.losses  # two epochs, where schedulers step
+    trained = "lr" in trainer.callback_metrics  # an epoch, since then
+    inside = any(frame.name in OF_THE_MODEL for frame in traceback.extract_tb(error.__traceback__))
+    return between or not (trained or inside)
 
 
 def check_accelerator(accelerator: str) -> None:

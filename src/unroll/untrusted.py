@@ -11,7 +11,8 @@ from unroll.errors import RunError
 
 PLAIN = (str, int, float, bool, type(None))
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-DTYPES = (*FLOATS, torch.int32, torch.int64, torch.bool)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+DTYPES = (*FLOATS, *INTEGERS, torch.complex64, torch.complex128)
 DEEPEST = 20  # a checkpoint of ours has 9 levels
 ROW = ("epoch", "train_loss", "last_batch_loss", "val_loss", "lr")
 
@@ -58,6 +59,22 @@ def _check_tensor(path: Path, key: str, tensor: Tensor) -> None:
         )
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise RunError(f"{path} is damaged: its {key} says that it is larger than what it holds")
+
+
+def check_kinds(path: Path, state: Any, weights: Mapping[str, Tensor]) -> None:
+    """Raise RunError for numbers of another kind than the network's own: torch drops what it cannot take.
+
+    Args:
+        path: of the checkpoint, for messages.
+        state: of it.
+        weights: of the network.
+    """
+    for name, value in state.items() if isinstance(state, dict) else ():
+        if not isinstance(value, Tensor):  # said when it is taken
+            continue
+        kinds = [(one.is_complex(), one.is_floating_point()) for one in (value, weights.get(name, value))]
+        if kinds[0] != kinds[1]:
+            raise RunError(f"{path} does not fit the network: its {name} is a tensor of {value.dtype}")
 
 
 def check_continued(

@@ -63,18 +63,20 @@ def verify(path: Path, console: Console) -> bool:
         if files:
             console.print(f"{words}: {', '.join(files)}", soft_wrap=True, highlight=False)
     if all(row[-1] for row in rows):
-        if swapped:
+        if swapped or changed:
             console.print(
-                "not verified: the training is repeated bit for bit, and its checkpoints are not those of it",
+                "not verified: the training is repeated bit for bit, and these files are not those of it",
                 soft_wrap=True,
             )
         else:
             console.print("verified: the same weights, scores and predictions, bit for bit", soft_wrap=True)
-        return not swapped
+        return not (swapped or changed)
     for line in others[:NAMED]:
         console.print(line, soft_wrap=True, highlight=False)
     if len(others) > NAMED:
         console.print(f"and {len(others) - NAMED} scores more")
+    if loaded.config.trainer.get("max_time") is not None:
+        console.print("  trainer.max_time ended it by the clock, which is never the same", soft_wrap=True)
     _print_reasons(state, metrics, again.metrics, console)
     return False
 

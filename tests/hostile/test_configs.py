@@ -84,7 +84,7 @@ def test_an_experiment_says_nothing_to_hydra(what, multirun, tmp_path, monkeypat
     )
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     main = hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")(reached)
-    with pytest.raises((ConfigError, HydraException), match="hydra"), checked_hydra(ROOT / "conf"):
+    with pytest.raises((ConfigError, HydraException), match="hydra"), checked_hydra():
         main()
     assert not (tmp_path / "marker").exists()
     assert not (tmp_path / "outputs").exists()
@@ -149,3 +149,17 @@ def test_what_people_do_with_hydra_still_works(tmp_path):
     done = train("-m", *words, *QUICK, f"hydra.sweep.dir={tmp_path / 'here'}", f"output_dir={tmp_path}")
     assert len(list(tmp_path.glob("sweeps/s/*/metrics.json"))) == 2, done.stderr
     assert list((tmp_path / "here").glob("*.log"))
+
+
+def test_what_is_the_users_own_is_left_alone(tmp_path):
+    """Hydra's help, and an option of a group from a folder that the command line names."""
+    folder = tmp_path / "hydra" / "launcher"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher\n")
+    for words, shown in {
+        ("--hydra-help",): "See https://hydra.cc",
+        ("--config-dir", str(tmp_path), "hydra/launcher=mine", "--cfg", "job"): "window_size: 24",
+    }.items():
+        done = train(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert shown in done.stdout

@@ -81,7 +81,7 @@ class Evaluation:
 def forecast(forecaster: Forecaster, loader: WindowLoader) -> Tensor:
     """(n, H) in scaled units, on the CPU."""
     forecaster.eval()
-    windows, weight = loader.windows, next(forecaster.parameters())
+    windows, weight = loader.windows, forecaster.real_weight
     made = torch.empty(len(windows), windows.horizon, device=weight.device)  # a list of parts would cost more
     for number, batch in enumerate(loader):
         begin = number * loader.batch_size

@@ -82,6 +82,11 @@ class Forecaster(L.LightningModule):
         """(B, H) in scaled units."""
         return self(batch.past, batch.future)
 
+    @property
+    def real_weight(self) -> Tensor:
+        """One that says of what kind, and where, inputs must be. Others may be complex."""
+        return next(weight for weight in self.parameters() if weight.is_floating_point())
+
     @torch.no_grad()
     def free_run(
         self, history: Tensor, steps: int, *, known: Tensor | None = None, future: Tensor | None = None
@@ -126,7 +131,7 @@ class Forecaster(L.LightningModule):
                 raise ConfigError(f"{name} has the shape {tuple(given.shape)}, not {size}")
         training = self.training
         self.eval()
-        weight = next(self.parameters())
+        weight = self.real_weight
         rows = weight.new_zeros(count, window + rounded, shape.features)
         rows[:, :window] = history[:, -window:]
         if others and known is not None:

@@ -37,7 +37,7 @@ import yaml
 from unroll.errors import HeldError, PrunedError, RunError, UnrollError
 from unroll.interrupts import TERMINATED, stoppable
 from unroll.runs.environment import environment
-from unroll.runs.files import PARTIAL, file_digest, read_json, write_json, write_text
+from unroll.runs.files import IS_PARTIAL, PARTIAL, file_digest, read_json, write_json, write_text
 
 STOPS = ("interrupted (", "stopped (")  # reasons that are no fault of the run
 LOOKS = 5
@@ -245,6 +245,7 @@ class RunDirectory:
                 self.figures.mkdir(exist_ok=True)
                 self.last_checkpoint.parent.mkdir(exist_ok=True)
                 yield
+                self.set_state(status="complete", finished=now(), files=self._digests())
         except KeyboardInterrupt:
             self._fail("interrupted (Ctrl-C)")
             raise
@@ -262,13 +263,20 @@ class RunDirectory:
             kind = "" if isinstance(error, UnrollError) else f"{type(error).__name__}: "
             self._fail(f"{kind}{error}".splitlines()[0].removesuffix(": "))
             raise
-        self.set_state(status="complete", finished=now(), files=self._digests())
 
     def _remove_leftovers(self) -> None:
-        """Remove the halves of files that a killed process left."""
+        """Remove the halves of files that a killed process left.
+
+        Raises:
+            RunError: where a folder of the run is a link, which nothing is written or removed through.
+        """
+        for folder in (self.figures, self.last_checkpoint.parent):
+            if folder.is_symlink():
+                raise RunError(f"{folder} is a link: put the folder itself there")
         for folder in (self.path, self.figures, self.last_checkpoint.parent):
             for path in folder.glob(f"*{PARTIAL}*"):
-                path.unlink(missing_ok=True)
+                if IS_PARTIAL.search(path.name):
+                    path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier training left, to begin again. For the holder of the lock."""
@@ -286,9 +294,11 @@ class RunDirectory:
 
     def _explained(self, error: OSError) -> str:
         """What became of the disk, and what to do then."""
-        if not self.config.exists():
+        if not self.path.exists():
             return f"{self.path} was removed while it was being trained, or its disk is gone: start a new run"
         reason = f"{error.filename or self.path}: {error.strerror or error}"
+        if not self.config.exists():
+            return f"{reason}; mend this, and start a new run"
         return f"{reason}; what was written is kept: mend this, then python train.py resume={self.path}"
 
 

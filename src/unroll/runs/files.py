@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from unroll.errors import RunError
 from unroll.interrupts import settled, stoppable
 
 PARTIAL = ".partial"  # in the names of files that are being written
+IS_PARTIAL = re.compile(rf"[.][0-9a-f]{{16}}{re.escape(PARTIAL)}([.]|$)")
 
 
 def replace_file(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
