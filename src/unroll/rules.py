@@ -14,6 +14,8 @@ from unroll.errors import nearest
 Rule = Callable[[object], str | None]
 """Says what a value must be, or None where it is right."""
 
+LARGEST_INTEGER = 2**63 - 1  # torch counts no further
+
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
@@ -28,8 +30,9 @@ def integer(minimum: int, maximum: int | None = None) -> Rule:
     span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
     def rule(value: object) -> str | None:
-        fits = _is_integer(value) and minimum <= value and (maximum is None or value <= maximum)  # type: ignore[operator]
-        return None if fits else f"an integer {span}"
+        fits = _is_integer(value) and minimum <= value <= (maximum or LARGEST_INTEGER)  # type: ignore[operator]
+        too_large = maximum is None and _is_integer(value) and value > LARGEST_INTEGER  # type: ignore[operator]
+        return None if fits else f"an integer {span}{' and less than 2**63' if too_large else ''}"
 
     return rule
 
@@ -134,8 +137,11 @@ def zone(value: object) -> str | None:
 
 
 def _part(value: object) -> str | None:
-    fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
+    fits = integer(0)(value) is None or (isinstance(value, float) and 0 <= value < 1)
     return None if fits else "a fraction from 0 up to 1, or a count as an integer"
+
+
+_batches = optional(either(integer(0), number(0, below=1), only(1.0, "1.0")))
 
 
 RULES: dict[str, Rule] = {
@@ -221,5 +227,19 @@ RULES: dict[str, Rule] = {
     "fast_dev_run": boolean,
     "deterministic": either(boolean, choice("warn")),
     "limit_train_batches": optional(either(integer(1), number(above=0, below=1), only(1.0, "1.0"))),
+    "limit_val_batches": _batches,
+    "limit_test_batches": _batches,
+    "limit_predict_batches": _batches,
+    "overfit_batches": either(integer(0), number(0, below=1), only(1.0, "1.0")),
+    "min_epochs": optional(integer(0)),
+    "min_steps": optional(integer(0)),
+    "num_nodes": only(1, "1 (a run trains on one device)"),
+    "detect_anomaly": boolean,
+    "inference_mode": boolean,
+    "benchmark": optional(boolean),
+    "barebones": boolean,
+    "sync_batchnorm": boolean,
+    "use_distributed_sampler": boolean,
+    "reload_dataloaders_every_n_epochs": integer(0),
 }
 """By key name, or by dotted key where a name alone would be ambiguous."""

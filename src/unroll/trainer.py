@@ -23,6 +23,7 @@ from unroll.loop import step_plainly
 from unroll.models.forecaster import Forecaster
 
 OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
+REFUSALS = (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError)
 OWN_TRAINER_KEYS = (
     *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "enable_progress_bar"),
     *("enable_model_summary", "num_sanity_val_steps", "log_every_n_steps"),
@@ -55,7 +56,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool 
         trainer.strategy.checkpoint_io = Checkpoints()
         step_plainly(trainer)
         return trainer
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (*REFUSALS, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: lightning.Trainer refuses its arguments: {error}".splitlines()[0]) from error
 
 
@@ -77,7 +78,7 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
             raise KeyboardInterrupt from None
         raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError) as error:
+    except REFUSALS as error:
         between = "last_batch" in forecaster.losses  # two epochs, where schedulers step
         if checkpoint and (between or "lr" not in trainer.callback_metrics):  # no epoch was trained from it
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
