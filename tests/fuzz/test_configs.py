@@ -96,6 +96,25 @@ def test_a_few_command_lines(number, tmp_path):
         raise OutcomeError(f"{described(number)}\n{error}") from error
 
 
+FOUND = [  # by the campaign, each with what it says now
+    (["data.batch_size=100000000000000000000"], "an integer of at least 1 and less than 2**63"),
+    (["data.test=9223372036854775808"], "data.test must be a fraction"),
+    (["data=[1,2]"], "a group takes one of its options"),
+    (["~model.input_layout"], "model.input_layout is missing"),
+    (["~trainer.max_epochs"], "trainer.max_epochs is missing"),
+    (["+trainer.detect_anomaly=[]"], "detect_anomaly must be true or false"),
+    (["+trainer.num_nodes=2"], "num_nodes must be 1"),
+    (["hydra/none=1", f"experiment={'x' * 3000}"], "there is no such option"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), FOUND)
+def test_what_was_found_is_said_in_a_line(words, said, tmp_path):
+    done = run_script("train.py", [*words, f"output_dir={tmp_path}"], tmp_path)
+    assert judge(done, tmp_path) is None
+    assert said in done.stderr
+
+
 def test_a_case_is_made_from_its_number():
     numbers = range(60)
     cases = [make(number) for number in numbers]
