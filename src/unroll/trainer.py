@@ -83,11 +83,20 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         if checkpoint and (between or "lr" not in trainer.callback_metrics):  # no epoch was trained from it
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RunError(f"{checkpoint} cannot be gone on with ({line}): start a new run") from error
-        if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
+        if not _is_optimizers(error):
             raise
         raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+def _is_optimizers(error: Exception) -> bool:
+    """Whether an optimizer or a scheduler raised this, or what of torch's it called."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        folders = Path(frame.filename).parents
+        if OPTIMIZERS_FOLDER in folders or OPTIMIZERS_FOLDER.parent not in folders:
+            return OPTIMIZERS_FOLDER in folders
+    return False
 
 
 def check_accelerator(accelerator: str) -> None:

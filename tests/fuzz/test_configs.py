@@ -104,6 +104,7 @@ FOUND = [  # by the campaign, each with what it says now
     (["~trainer.max_epochs"], "trainer.max_epochs is missing"),
     (["+trainer.detect_anomaly=[]"], "detect_anomaly must be true or false"),
     (["+trainer.num_nodes=2"], "num_nodes must be 1"),
+    (["+optimizer.differentiable=null", "data.points=90", "trainer.max_epochs=1"], "torch refuses an argument"),
     (["hydra/none=1", f"experiment={'x' * 3000}"], "there is no such option"),
 ]
 
