@@ -151,7 +151,7 @@ LATE_MISTAKES = {  # these need torch or the data to be seen
     "model.backbone._target_=unroll.train.sys": "defines no class sys",
     "data.order=window_then_split data.stride=400": "data.test=0.15 of it is not one window: raise data.test",
     "data.test=0.0001": "data.test=0.0001 of it is not one window: raise data.test, give it as a count",
-    "data.points=9223372036854775807": "not enough memory (array is too big",
+    "data.points=9223372036854775807": "a series so long needs at least 221,360,928",
     "data.window_size=900": "the train segment needs at least window_size + horizon = 900 + 1 rows",
     "data.amplitude=0 data.noise=0": "is constant",
     "data.order=window_then_split data.window_size=999 data.test=1": "1 windows of 999 + 1 rows, less 0 for validation",

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -107,6 +108,22 @@ def test_weights_that_are_missing_name_the_way_out(copied):
     damage(copied.best_checkpoint, "one bit")
     with pytest.raises(RunError, match=f"python train.py resume={copied.path} writes it again"):
         load_run(copied.path)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "checkpoints/best.ckpt", "history.csv"])
+def test_a_file_that_can_be_read_and_is_another_is_refused(name, copied, command):
+    """A digit that is another one, or the checkpoint of another epoch: nothing in the file itself tells."""
+    path = copied.path / name
+    if path.suffix == ".ckpt":
+        shutil.copy(copied.previous_checkpoint, path)
+    else:
+        path.write_text(re.sub(r"([:,] ?)0[.]", r"\g<1>1.", path.read_text(), count=1))
+    done = command(str(copied.path), script="scripts/evaluate.py", output_dir=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {path} is not as the run wrote it"), done.stderr
+    if name == "metrics.json":
+        listed = command(str(copied.path), "--json", script="scripts/runs.py", output_dir=False)
+        assert [row["status"] for row in json.loads(listed.stdout)] == ["damaged"]
 
 
 @pytest.mark.parametrize("how", ["half", "missing"])

@@ -415,6 +415,7 @@ def test_weights_that_are_no_numbers_forecast_nothing(copied):
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["state_dict"] = {name: value * float("nan") for name, value in checkpoint["state_dict"].items()}
     torch.save(checkpoint, path)
+    forge(copied)
     with pytest.raises(UnrollError, match="not finite"):
         load_run(copied).forecast(3)
     torch.save(checkpoint | {"state_dict": [1, 2]}, path)

@@ -326,6 +326,7 @@ def test_a_file_that_is_replaced_is_never_followed(run_training, tmp_path):
         run_training(f"resume={run.path}", "trainer.max_epochs=3")
     run.config.write_text(run.config.read_text().replace("note: ${oc.env:HOME}\n", ""))
     torch.save({"state_dict": {}}, run.last_checkpoint)
+    torch.save({"state_dict": {}}, run.previous_checkpoint)
     with pytest.raises(RunError, match="it holds no epoch, unroll"):
         run_training(f"resume={run.path}", "trainer.max_epochs=3")
     run.state.write_text("{}")

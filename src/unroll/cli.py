@@ -18,7 +18,7 @@ from yaml import YAMLError
 from unroll.config import known_keys
 from unroll.errors import ConfigError, UnrollError, nearest
 from unroll.interrupts import INTERRUPTED
-from unroll.tables import printable
+from unroll.tables import printable, shortened
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate", "array is too big")
 BAD_GROUP = "Config group override must be a string or a list"
@@ -44,7 +44,7 @@ def one_line_errors(config_dir: Path) -> Iterator[None]:
     except Exception as error:
         if SHOW_ALL or not _is_users(error):
             raise
-        sys.stderr.write(f"error: {printable(explain(error, config_dir))}\n")
+        sys.stderr.write(f"error: {printable(shortened(explain(error, config_dir)))}\n")
         sys.exit(1)
 
 

@@ -35,9 +35,13 @@ SECTION_KEYS = {
     "early_stopping": ("patience", "min_delta"),
     "free_run": ("steps", "start", "step"),
 }
+REQUIRED = SECTION_KEYS | {
+    "model": ("backbone", "head", "dropout", "input_layout", "loss"),
+    "trainer": ("accelerator", "devices", "max_epochs", "max_steps", "fast_dev_run"),
+}
 SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
 TARGETS = ("data", "model.backbone", "model.head", "optimizer")
-MODEL_KEYS = ("backbone", "head", "dropout", "input_layout", "loss")  # what the forecaster itself reads
+MODEL_KEYS = REQUIRED["model"]  # what the forecaster itself reads
 
 
 def check_value(key: str, value: object) -> None:
@@ -189,7 +193,7 @@ def _check_replicas(cfg: DictConfig) -> None:
 
 
 def _check_use(cfg: DictConfig) -> None:
-    """Keys that `+KEY=VALUE` added and that nothing would read."""
+    """Keys that `+KEY=VALUE` added and that nothing would read, and those that `~KEY` removed and that are read."""
     for group, known in {"": TOP_KEYS, **SECTION_KEYS}.items():
         if group and not isinstance(cfg.get(group), DictConfig):
             raise ConfigError(
@@ -198,6 +202,10 @@ def _check_use(cfg: DictConfig) -> None:
         for key in map(str, cfg[group] if group else cfg):
             if key not in known:
                 raise ConfigError(f"there is no key {f'{group}.{key}'.lstrip('.')}{nearest(key, known)}")
+    for group, required in REQUIRED.items():
+        for key in required:
+            if key not in cfg[group]:
+                raise ConfigError(f"{group}.{key} is missing: leave its default")
     raw = OmegaConf.to_yaml(cfg, resolve=False)
     for key in map(str, cfg.model):
         if key not in MODEL_KEYS and f"${{model.{key}}}" not in raw:

@@ -61,7 +61,13 @@ class CheckedLoader(ConfigLoaderImpl):
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **others: Any
     ) -> DictConfig:
         """See Hydra's method of this name. Raises ConfigError for what a file may not set."""
-        cfg = super().load_configuration(config_name, overrides, run_mode, *arguments, **others)
+        try:
+            cfg = super().load_configuration(config_name, overrides, run_mode, *arguments, **others)
+        except (TypeError, AttributeError, LookupError, AssertionError, RecursionError) as error:
+            raise ConfigError(
+                f"Hydra cannot compose the config ({type(error).__name__}: {error}): a group takes one of its options, "
+                "such as data=sine, and a key a value; --help lists them"
+            ) from error
         typed = tuple(word for word in overrides if re.match("[+~]*hydra[./@]", word))
         if len(cfg.hydra.overrides.hydra) + len(cfg.hydra.overrides.task) != len(overrides):
             raise ConfigError("hydra.overrides: a config file sets this, which is for the command line alone")

@@ -149,12 +149,13 @@ class LoadedRun:
         return pd.DataFrame(columns, index=continued(series.index, steps, self.trained.series.index))
 
 
-def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun:
+def load_run(path: str | Path, data_path: str | Path | None = None, *, as_written: bool = True) -> LoadedRun:
     """Rebuild data, transform and network of a finished run. Nothing that its files say is executed.
 
     Args:
         path: the run directory, wherever it lies now.
         data_path: another file with the same columns; rows in the time of the training segment count as training.
+        as_written: whether a file that was changed since the run wrote it is refused, also where it can be read.
 
     Raises:
         RunError: where the path is no finished run, or a file of it is missing, damaged or hostile.
@@ -171,7 +172,7 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
         )
     cfg = OmegaConf.create(run.read_config())
     check_config(cfg, new=False)
-    metrics = read_result(run)
+    metrics = read_result(run, as_written=as_written)
     check_replicas(run.metrics, metrics, cfg.seed, cfg.get("replicas", 1))
     checkpoint = _best_checkpoint(run)
     torch.set_num_threads(cfg.threads)
@@ -194,6 +195,9 @@ def load_run(path: str | Path, data_path: str | Path | None = None) -> LoadedRun
             raise RunError(
                 f"{run.path}: {name}.ckpt does not fit the network of config.yaml: was one replaced?"
             ) from error
+    if as_written:
+        last = [run.last_checkpoint] if "last" in weights else []
+        run.check_as_written(run.best_checkpoint, *last, run.series)
     forecaster.load_state_dict(weights["best"][0])
     forecaster.eval()
     used = datamodule if data_path is None else _other_data(cfg, datamodule, str(data_path))

@@ -138,8 +138,11 @@ def zone(value: object) -> str | None:
 
 
 def _part(value: object) -> str | None:
-    fits = (_is_integer(value) and value >= 0) or (isinstance(value, float) and 0 <= value < 1)  # type: ignore[operator]
+    fits = integer(0)(value) is None or (isinstance(value, float) and 0 <= value < 1)
     return None if fits else "a fraction from 0 up to 1, or a count as an integer"
+
+
+_batches = optional(either(integer(0), number(0, below=1), only(1.0, "1.0")))
 
 
 RULES: dict[str, Rule] = {
@@ -225,5 +228,19 @@ RULES: dict[str, Rule] = {
     "fast_dev_run": boolean,
     "deterministic": either(boolean, choice("warn")),
     "limit_train_batches": optional(either(integer(1), number(above=0, below=1), only(1.0, "1.0"))),
+    "limit_val_batches": _batches,
+    "limit_test_batches": _batches,
+    "limit_predict_batches": _batches,
+    "overfit_batches": either(integer(0), number(0, below=1), only(1.0, "1.0")),
+    "min_epochs": optional(integer(0)),
+    "min_steps": optional(integer(0)),
+    "num_nodes": only(1, "1 (a run trains on one device)"),
+    "detect_anomaly": boolean,
+    "inference_mode": boolean,
+    "benchmark": optional(boolean),
+    "barebones": boolean,
+    "sync_batchnorm": boolean,
+    "use_distributed_sampler": boolean,
+    "reload_dataloaders_every_n_epochs": integer(0),
 }
 """By key name, or by dotted key where a name alone would be ambiguous."""

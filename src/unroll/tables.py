@@ -7,6 +7,8 @@ from typing import Literal
 
 from rich.cells import cell_len
 
+LONGEST_WORD = 300  # of what somebody typed, told again
+
 
 @dataclass
 class Column:
@@ -59,6 +61,11 @@ def folded(name: str, width: int) -> str:
             lines.append("")
         lines[-1] += piece
     return "\n".join(lines)
+
+
+def shortened(text: str) -> str:
+    """Text whose words end where nobody would read on."""
+    return re.sub(rf"(\S{{{LONGEST_WORD - 50}}})\S{{50,}}(?=\S{{20}})", r"\1...", text)
 
 
 def printable(text: str) -> str:

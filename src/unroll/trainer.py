@@ -24,6 +24,7 @@ from unroll.models.forecaster import Forecaster
 
 OPTIMIZERS_FOLDER = Path(torch.optim.__file__).parent
 OF_THE_MODEL = ("training_step", "validation_step", "backward")
+REFUSALS = (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError)
 OWN_TRAINER_KEYS = (
     *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "enable_progress_bar"),
     *("enable_model_summary", "num_sanity_val_steps", "log_every_n_steps"),
@@ -56,7 +57,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], *, validate: bool 
         trainer.strategy.checkpoint_io = Checkpoints()
         step_plainly(trainer)
         return trainer
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (*REFUSALS, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: lightning.Trainer refuses its arguments: {error}".splitlines()[0]) from error
 
 
@@ -78,11 +79,11 @@ def fit(trainer: L.Trainer, forecaster: Forecaster, datamodule: WindowDataModule
         if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
             raise KeyboardInterrupt from None
         raise
-    except (ValueError, TypeError, ArithmeticError, AssertionError, RuntimeError, LookupError, AttributeError) as error:
+    except REFUSALS as error:
         if checkpoint and _comes_of_the_checkpoint(error, trainer, forecaster):
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RunError(f"{checkpoint} cannot be gone on with ({line}): start a new run") from error
-        if OPTIMIZERS_FOLDER not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents:
+        if not _is_optimizers(error):
             raise
         raise ConfigError(f"optimizer or scheduler: torch refuses an argument: {error}") from error
     finally:
@@ -95,6 +96,15 @@ def _comes_of_the_checkpoint(error: Exception, trainer: L.Trainer, forecaster: F
     trained = "lr" in trainer.callback_metrics  # an epoch, since then
     inside = any(frame.name in OF_THE_MODEL for frame in traceback.extract_tb(error.__traceback__))
     return between or not (trained or inside)
+
+
+def _is_optimizers(error: Exception) -> bool:
+    """Whether an optimizer or a scheduler raised this, or what of torch's it called."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        folders = Path(frame.filename).parents
+        if OPTIMIZERS_FOLDER in folders or OPTIMIZERS_FOLDER.parent not in folders:
+            return OPTIMIZERS_FOLDER in folders
+    return False
 
 
 def check_accelerator(accelerator: str) -> None:

@@ -36,7 +36,7 @@ def verify(path: Path, console: Console) -> bool:
     Raises:
         RunError: for a run that is not complete or is damaged, or that no single training can give.
     """
-    loaded = load_run(path)
+    loaded = load_run(path, as_written=False)  # it says itself what was changed
     run, metrics = loaded.run, loaded.metrics
     state = run.read_state()
     if state.get("fingerprint", "") is None:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import load_config
+from conftest import forge, load_config
 from unroll import load_run
 from unroll.config import plain
 from unroll.data import tables
@@ -234,6 +234,7 @@ def test_runs_with_and_without_a_zone(tmp_path: Path, run_training, command) -> 
     state = plain_run.run.read_config()
     del state["data"]["timezone"]  # as a run of before
     plain_run.run.config.write_text(yaml.safe_dump(state))
+    forge(plain_run.run.path)
     assert str(load_run(plain_run.run.path).forecast(1).index[0]) == "2018-04-20 00:00:00"
     (entry,) = [found for found in read_entries([plain_run.run.path]).entries if isinstance(found, Entry)]
     assert "data.timezone" not in entry.config

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, load_config
+from conftest import ROOT, forge, load_config
 from processes import python
 from unroll.errors import UnrollError
 from unroll.evaluation.again import evaluate_again
@@ -75,6 +75,7 @@ def test_what_a_run_says_of_itself_stays_text(copied, tmp_path):
     metrics = json.loads((copied / "metrics.json").read_text())
     metrics |= {"model": f"$\\frac{{${ESCAPE}", "data": f"../../{COLUMN}\n\n", "unit": ESCAPE}
     (copied / "metrics.json").write_text(json.dumps(metrics))
+    forge(copied)
     board = script("leaderboard", copied.parent, "--output", tmp_path / "board")
     for done in (script("evaluate", copied), script("forecast", copied), script("runs", copied.parent), board):
         assert done.returncode == 0, done.stderr

@@ -163,6 +163,17 @@ class RunDirectory:
         """The files of a complete run that are no longer as it wrote them, by their paths in the directory."""
         return [name for name, written in self._digests_written().items() if file_digest(self.path / name) != written]
 
+    def check_as_written(self, *paths: Path) -> None:
+        """Raise RunError for the first file that is no longer as the run wrote it, where run.json says how it was."""
+        written = self._digests_written()
+        for path in paths:
+            name = str(path.relative_to(self.path))
+            if name in written and written[name] != file_digest(path):
+                raise RunError(
+                    f"{path} is not as the run wrote it (run.json holds its SHA-256): it is damaged or was changed; "
+                    f"python train.py resume={self.path} writes it again"
+                )
+
     def _digests_written(self) -> dict[str, Any]:
         """SHA-256 of files by their paths in the directory, as run.json holds them."""
         try:

@@ -181,6 +181,7 @@ def _from_results(run: RunDirectory, known: Mapping[str, Any], _: datetime) -> d
     scores = best_scores(run.metrics, metrics, segment)
     if scores is None:
         raise RunError(f"{run.metrics} is damaged: it holds no scores")
+    run.check_as_written(run.metrics)
     epochs, seconds = (entry(run.metrics, metrics, key, dict) or {} for key in ("epochs", "seconds"))
     return {
         "data": entry(run.metrics, metrics, "data", str) or known.get("data"),

@@ -137,8 +137,12 @@ def complete_run(config: dict[str, Any]) -> RunDirectory | None:
     return None
 
 
-def read_result(run: RunDirectory) -> dict[str, Any]:
+def read_result(run: RunDirectory, *, as_written: bool = True) -> dict[str, Any]:
     """What metrics.json of a complete run says, after a look at all that belongs to it.
+
+    Args:
+        run: complete.
+        as_written: whether a file that was changed since is refused, also where it can be read.
 
     Raises:
         RunError: where a file is missing or damaged.
@@ -174,4 +178,6 @@ def read_result(run: RunDirectory) -> dict[str, Any]:
             raise RunError(f"{path} is missing or damaged") from error
         if len(lines) != count + 1 or any(line.count(",") != lines[0].count(",") for line in lines):
             raise RunError(f"{path} is damaged: it should hold {count} rows")
+    if as_written:
+        run.check_as_written(run.metrics, *rows)
     return metrics

@@ -150,6 +150,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _entry(run: RunDirectory, name: str, config: dict[str, Any], finished: str) -> Entry:
     metrics, state = read_json(run.metrics), run.read_state()
+    run.check_as_written(run.history)  # its seconds are in the table; read_run has looked at metrics.json
     keys = dict(flatten({key: value for key, value in config.items() if key not in (*NO_MATTER, *SEEDS)}))
     keys = {"model" if key == "model.backbone._target_" else key.removesuffix(CHOICE): keys[key] for key in keys}
     if keys.get("data.timezone", "") is None:  # as before there was any
