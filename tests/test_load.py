@@ -107,6 +107,45 @@ def test_other_data_use_the_transform_and_the_times_of_the_run(copied, tmp_path)
     pd.testing.assert_frame_equal(new[old.columns].iloc[: len(old)], old)
 
 
+def write_dates(path: Path, dates: pd.DatetimeIndex) -> Path:
+    rows = [f"{date.isoformat()},{(row * row) % 31}" for row, date in enumerate(dates)]
+    path.write_text("\n".join(["d,value", *rows]) + "\n")
+    return path
+
+
+def test_other_data_are_read_by_the_clock_of_the_run(run_training, tmp_path):
+    """Between two changes, dates with offsets are as regular in UTC as on the wall clock: these alone cannot tell."""
+    berlin, path = "Europe/Berlin", tmp_path / "dates.csv"
+    words = ["data=csv", f"data.path={path}", "data.date=d", "data.window_size=4", "trainer.max_epochs=1"]
+    halves = pd.date_range("2018-10-01", periods=180, freq="12h").tz_localize(berlin)
+    write_dates(path, halves)
+    on_the_wall = run_training(*words).run.path
+    newer = write_dates(tmp_path / "winter.csv", halves[-40:])
+    done = script("forecast", on_the_wall, "--data-path", newer, "--steps", 2)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()] == [
+        "d",
+        "2018-12-30 00:00:00",
+        "2018-12-30 12:00:00",
+    ]
+    in_utc = pd.date_range("2018-10-01", periods=180, freq="12h", tz="UTC").tz_convert(berlin)
+    with pytest.raises(
+        DataError, match=r"on a grid in UTC, and those .* wall clock: write them in the same way, or tr"
+    ):
+        load_run(on_the_wall, write_dates(tmp_path / "other.csv", in_utc))
+
+    days = pd.date_range("2018-10-01", periods=90, tz="UTC").tz_convert(berlin)  # at 02:00, and then at 01:00
+    write_dates(path, days)
+    run = load_run(run_training(*words).run.path, write_dates(tmp_path / "december.csv", days[-20:]))
+    assert run.forecast(1).index[0] == pd.Timestamp("2018-12-30")
+    assert run.forecast(1).index.name == "d (UTC)"
+    local = pd.date_range("2018-10-01", periods=90, tz=berlin)
+    with pytest.raises(
+        DataError, match=r"on a grid in the wall clock, and those .* in UTC: write them in the same way"
+    ):
+        load_run(run.run.path, write_dates(tmp_path / "other.csv", local))
+
+
 def test_several_runs_share_a_table_and_a_figure(copied, trained, run_training, tmp_path):
     other = run_training("data=sine", "trainer.max_epochs=1").run.path
     done = script("evaluate", copied, trained, other, "--output", tmp_path / "out")

@@ -288,7 +288,7 @@ def _other_data(cfg: DictConfig, trained: WindowDataModule, path: str) -> Window
         clocks = {True: "UTC", False: "the wall clock"}
         raise DataError(
             f"{path}: its dates lie on a grid in {clocks[given]}, and those that the run was trained on in "
-            f"{clocks[own]}: write them in the same way"
+            f"{clocks[own]}: write them in the same way, or train a run on this file"
         )
     steps = [_usual_step(module.series.index) for module in (trained, other)]
     if len(other.series.index) > 1 and not np.isclose(steps[0], steps[1], rtol=0.2):

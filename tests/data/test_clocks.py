@@ -126,7 +126,10 @@ def test_local_times_without_a_zone_are_refused_with_the_way_out(tmp_path: Path)
             pd.date_range("2018-03-25", periods=9, freq="h"),
             "row 4: 2018-03-25 02:00:00 was never there in data.timezone=Europe/Berlin",
         ),
-        (HOURS["autumn"].delete([26]), "row 28: 2018-10-28 02:00:00 was there twice .* through this hour once"),
+        (
+            HOURS["autumn"].delete([26]),
+            "row 28: 2018-10-28 02:00:00 was there twice .* through this hour once.* or set data.timezone=null where",
+        ),
         (HOURS["autumn"].insert(27, HOURS["autumn"][26]), "row 30: .* through this hour more than twice"),
         (pd.date_range("9999-12-31 20:00", periods=4, freq="h", unit="us"), "beyond the year 9999"),
         (pd.date_range("0001-01-01", periods=4, freq="h", unit="us"), "before the year 1"),
@@ -201,6 +204,41 @@ def test_offsets_in_a_format_of_their_own(tmp_path: Path) -> None:
             assert list(load(path, date_format=form).series.index) == list(in_utc(HOURS[change]))
 
 
+@pytest.mark.parametrize(("begin", "periods"), [("2018-03-25", 24), ("2018-03-25", 25), ("2018-03-24 12:00", 24)])
+def test_a_day_of_hours_over_a_change(tmp_path: Path, begin: str, periods: int) -> None:
+    """So few rows that there are fewer times of day on the wall clock, which jumps over one."""
+    hours = pd.date_range(begin, periods=periods, freq="h", tz=BERLIN)
+    assert list(load(write(tmp_path, with_offsets(hours))).series.index) == list(in_utc(hours))
+    assert list(load(write(tmp_path, local(hours)), timezone=BERLIN).series.index) == list(in_utc(hours))
+
+
+@pytest.mark.parametrize("first", range(0, 8))
+@pytest.mark.parametrize("year", [2018, 2019])
+def test_steps_that_the_change_does_not_break_keep_the_wall_clock(tmp_path: Path, first: int, year: int) -> None:
+    """02:00 is there twice in autumn, and it stands once among 02:00, 08:00, 14:00 and 20:00."""
+    dates = pd.date_range(f"{year}-10-20", periods=60, freq="6h") + first * pd.Timedelta("30min")
+    series = load(write(tmp_path, local(dates)), timezone=BERLIN).series
+    assert list(series.index) == list(dates)
+    assert (series.index.name, series.season) == ("date", 4)
+
+
+@pytest.mark.parametrize("first", range(12))
+@pytest.mark.parametrize("step", ["75min", "90min", "2h", "3h", "5h"])
+def test_one_row_in_the_hour_that_is_there_twice(tmp_path: Path, first: int, step: str) -> None:
+    """The rows around it tell which pass it is of, where steps are longer than the hour."""
+    dates = pd.date_range("2018-10-26", periods=80, freq=step, tz=BERLIN) + first * pd.Timedelta("10min")
+    assert list(load(write(tmp_path, local(dates)), timezone=BERLIN).series.index) == list(in_utc(dates))
+
+
+@pytest.mark.parametrize("first", ["00:00", "00:10", "00:30", "00:50"])
+@pytest.mark.parametrize("step", ["h", "40min"])
+def test_a_change_of_half_an_hour(tmp_path: Path, first: str, step: str) -> None:
+    """Hourly rows at 01:00, 01:30 and 02:30, or at 00:30, 01:30 and 02:00: 01:30 is of the second pass or the first."""
+    zone = "Australia/Lord_Howe"
+    dates = pd.date_range(f"2018-03-25 {first}", periods=24 * 380, freq=step, tz=zone)
+    assert list(load(write(tmp_path, local(dates)), timezone=zone).series.index) == list(in_utc(dates))
+
+
 def test_screenings_count_to_the_day_on_the_wall(tmp_path: Path) -> None:
     rows = [
         f"1,2,2018-03-{day:02d}T{time}+03:30,{day}" for day in range(10, 30) for time in ("00:30", f"1{day % 7}:15")
@@ -240,6 +278,6 @@ def test_runs_with_and_without_a_zone(tmp_path: Path, run_training, command) -> 
     assert "data.timezone" not in entry.config
     longer = write(tmp_path, with_offsets(pd.date_range("2018-03-01", periods=60, tz=BERLIN)))
     assert str(load_run(plain_run.run.path, longer).forecast(1).index[0]) == "2018-04-30 00:00:00"
-    in_utc_days = write(tmp_path, with_offsets(pd.date_range("2018-03-01", periods=60, tz="UTC")))
+    in_utc_days = write(tmp_path, with_offsets(pd.date_range("2018-03-01", periods=60, tz="UTC").tz_convert(BERLIN)))
     with pytest.raises(DataError, match=r"on a grid in UTC, and those .* in the wall clock: write them in the same"):
         load_run(plain_run.run.path, in_utc_days)

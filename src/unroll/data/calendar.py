@@ -91,7 +91,7 @@ def find_grid(dates: pd.DatetimeIndex, column: str, *, summed: bool = False, spa
     steps = np.diff(stamps)
     if (steps == steps[0]).all():
         return Grid(np.arange(len(stamps)), *_describe(int(steps[0])), lambda: dates)
-    usual = _most_common(steps)
+    usual = most_common(steps)
     common = _common_step(steps)
     grid = _business_days(dates, common) or _fixed_step(dates, common) or _months(dates)
     if grid is None:
@@ -149,18 +149,19 @@ def _describe_months(step: int) -> str:
 
 
 def _usual_step(dates: pd.DatetimeIndex, usual: int) -> str:
-    months = _most_common(np.diff(_months_since_first(dates)))
+    months = most_common(np.diff(_months_since_first(dates)))
     return _describe_months(months) if usual >= 28 * DAY and months else _describe(usual)[0]
 
 
-def _most_common(values: npt.NDArray[np.integer]) -> int:
+def most_common(values: npt.NDArray[np.integer]) -> int:
+    """The value that stands most often; the smallest of several."""
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
 
 
 def _common_step(steps: npt.NDArray[np.integer]) -> int:
     """The usual step; or the shortest, where many gaps have made a longer one the usual and it divides them all."""
-    usual, shortest = _most_common(steps), int(steps.min())
+    usual, shortest = most_common(steps), int(steps.min())
     divides = shortest > 0 and (steps % usual).any() and not (steps % shortest).any()
     return shortest if divides and (steps == shortest).mean() > 0.25 else usual
 
@@ -172,8 +173,8 @@ def _first_irregular(dates: pd.DatetimeIndex, usual: int) -> int:
     ends = np.asarray(dates.is_month_end)
     days = np.asarray(dates.day)
     since = _months_since_first(dates)
-    odd_days = ~ends if ends.mean() > 0.5 else days != _most_common(days)
-    odd_months = since % max(1, _most_common(np.diff(since))) != 0
+    odd_days = ~ends if ends.mean() > 0.5 else days != most_common(days)
+    odd_months = since % max(1, most_common(np.diff(since))) != 0
     odd_times = dates.asi8 % DAY != dates.asi8[0] % DAY
     return int(np.argmax(next((odd for odd in (odd_days, odd_months, odd_times) if odd.any()), odd_days)))
 

@@ -79,7 +79,8 @@ class CinemaData(WindowDataModule):
                     f"data.{asked[0]} is set, but {self.path.name} is a daily file without the columns "
                     f"film_code and cinema_code; it has: {listed(columns)}"
                 )
-            table = read_table(self.path, date=self.date, numbers=[target])
+            index_name = self.fitted_before.index_name if self.fitted_before else None
+            table = read_table(self.path, date=self.date, numbers=[target], index_name=index_name)
         table, season = on_grid(table, self.path, self.date, self.missing, summed=summed)
         chosen = "".join(
             f" {name.removesuffix('_code')} {code}" for name, code in self.codes.items() if code is not None

@@ -89,6 +89,7 @@ class CSVData(WindowDataModule):
             encoding=self.encoding,
             date_format=self.date_format,
             timezone=self.timezone,
+            index_name=self.fitted_before.index_name if self.fitted_before else None,
         )
         table, season = on_grid(table, self.path, self.date, self.missing, local=self.timezone is None)
         values = np.ascontiguousarray(table.to_numpy())  # sums over a column depend on its layout, in the last bit

@@ -45,6 +45,7 @@ class Fitted:
         transform: fitted on the training segment.
         first, last: labels of the first and the last row.
         validation, test: labels of the first rows of these segments; None where the segment is empty.
+        index_name: of all labels; it says the clock of dates (see `read_table`).
     """
 
     transform: Affine
@@ -52,6 +53,7 @@ class Fitted:
     last: Any
     validation: Any
     test: Any
+    index_name: Any
 
     def segments(self, index: pd.Index) -> Segments:
         """The segments of another series by time: what was trained on stays training, what came after the run is test.
@@ -196,8 +198,9 @@ class WindowDataModule(L.LightningDataModule):
     def fitted(self) -> Fitted:
         """What was taken from the training segment, for other data."""
         begins = [part.start if len(part) else None for part in (self.segments.validation, self.segments.test)]
-        labels = [None if begin is None else self.series.index[begin] for begin in begins]
-        return Fitted(self.transform, self.series.index[0], self.series.index[-1], *labels)
+        index = self.series.index
+        validation, test = (None if begin is None else index[begin] for begin in begins)
+        return Fitted(self.transform, index[0], index[-1], validation, test, index.name)
 
     @property
     def seasonal_period(self) -> int | None:

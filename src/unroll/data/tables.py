@@ -43,6 +43,7 @@ def read_table(
     date_format: str | None = None,
     timezone: str | None = None,
     days: bool = False,
+    index_name: str | None = None,
 ) -> pd.DataFrame:
     """Read some columns of a CSV file.
 
@@ -54,6 +55,8 @@ def read_table(
         separator, decimal, encoding: how the file is written.
         date_format: strptime format of the dates; ISO 8601 (2018-03-14, 2018-03-14 20:30) by default.
         timezone, days: see `on_one_clock`.
+        index_name: of the series that a run was trained on, whose clock this file then has too, where its dates are
+            regular by it; None: the file alone decides.
 
     Raises:
         DataError: names the file, the column and the row (the header is row 1).
@@ -112,7 +115,8 @@ def read_table(
         known = [ahead for ahead in offsets if ahead is not None]
         wall, column = pd.DatetimeIndex(table.index), f"{shown(date)} of {path.name}"
         ahead = np.concatenate(known)[:last] if known else None
-        table.index, is_utc = on_one_clock(wall, ahead, timezone, column, days=days)
+        asked = None if index_name is None else index_name == f"{date}{UTC}"
+        table.index, is_utc = on_one_clock(wall, ahead, timezone, column, days=days, in_utc=asked)
         table.index.name = f"{date}{UTC}" if is_utc else date
         if _beyond(pd.DatetimeIndex(table.index)).any():
             raise DataError(f"column {column}: in UTC, its dates begin before the year 1: set data.timezone=null")
