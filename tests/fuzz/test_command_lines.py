@@ -1,6 +1,6 @@
 """Random command lines through `python train.py`: a whole, good run, or a refusal in one line.
 
-One case again: STRESS_FIRST=NUMBER STRESS_SECONDS=0 python -m pytest tests/fuzz/test_configs.py -m stress
+One case again: STRESS_FIRST=NUMBER STRESS_SECONDS=0 python -m pytest tests/fuzz/test_command_lines.py -m stress
 """
 
 import re

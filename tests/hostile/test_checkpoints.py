@@ -18,7 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from conftest import load_config
+from conftest import forge, load_config
 from unroll.train import train
 
 Content = dict[str, Any]
@@ -175,6 +175,7 @@ def outcomes(trained, tmp_path_factory) -> dict[str, str]:
     def case(name: str, mode: str) -> Path:
         path = folder / f"{mode} {name}"
         shutil.copytree(trained, path)
+        forge(path)
         asked.append((mode, str(path)))
         return path
 
