@@ -205,13 +205,14 @@ def load_run(path: str | Path, data_path: str | Path | None = None, *, as_writte
 
 
 def _best_checkpoint(run: RunDirectory) -> dict[str, Any]:
-    """What best.ckpt holds; where it cannot be read, say that last.ckpt holds the same weights."""
+    """What best.ckpt holds; where it cannot be read, say from which other one it can be made."""
     try:
         return load_checkpoint(run.best_checkpoint)
     except RunError as error:
-        if not newest_checkpoint(run)[0]:
+        found = newest_checkpoint(run)[0]
+        if not found:
             raise
-        raise RunError(f"{error}: python train.py resume={run.path} writes it again from last.ckpt") from error
+        raise RunError(f"{error}: python train.py resume={run.path} writes it again from {found.name}") from error
 
 
 def _of_one(cfg: DictConfig, seed: int) -> DictConfig:

@@ -232,7 +232,7 @@ def test_hydras_own_sweeper_works_with_a_name(tmp_path):
         (("resume=outputs/x",), "a sweep goes on by the same command with the same sweep.name"),
         (("sweep=window_sizes",), "there is no such option (did you mean window_size?)"),
         (("+trainer.strategy=ddp",), "each of them would start the whole sweep again"),
-        (("+trainer.num_nodes=2",), "trainer.num_nodes must be 1 (a run trains on one device)"),
+        (("+trainer.num_nodes=2",), "each of them would start the whole sweep again"),
         (("model.hiden_size=8,16",), "there is no key model.hiden_size (did you mean model.hidden_size?)"),
         (("model.hidden_size=interval(1,2)",), "for a search of an interval add hydra/sweeper=optuna"),
         (("hydra/launcher=jobllib",), "hydra/launcher=jobllib: there is no such option"),

@@ -114,8 +114,8 @@ def identify(
         ConfigError: whatever is wrong with it.
     """
     check_keys(cfg, choices, list(overrides), config_dir)
+    check_sweepable(cfg)  # says more of trainer.num_nodes than its rule
     check_config(cfg)
-    check_sweepable(cfg)
     config = plain(cfg)
     digests = {} if digests is None else digests
     path = str(config["data"].get("path"))
@@ -127,6 +127,8 @@ def identify(
 
 def check_sweepable(cfg: DictConfig) -> None:
     """Raise ConfigError for what cannot be part of a sweep."""
+    if not isinstance(cfg.get("trainer"), DictConfig):  # said by check_config
+        return
     strategy = str(cfg.trainer.get("strategy", "")).lower()
     if strategy.startswith(FAMILIES) or cfg.trainer.get("num_nodes", 1) != 1:
         asked = f"strategy={strategy}" if strategy.startswith(FAMILIES) else f"num_nodes={cfg.trainer.num_nodes}"
