@@ -147,6 +147,8 @@ def read_result(run: RunDirectory, *, as_written: bool = True) -> dict[str, Any]
     Raises:
         RunError: where a file is missing or damaged.
     """
+    if as_written:  # first, because it names the way to mend it
+        run.check_as_written(run.metrics)
     metrics = read_json(run.metrics)
     scores = metrics.get(main_segment(metrics))
     if not isinstance(scores, dict) or not {"models", "baselines"} <= scores.keys():
@@ -179,5 +181,5 @@ def read_result(run: RunDirectory, *, as_written: bool = True) -> dict[str, Any]
         if len(lines) != count + 1 or any(line.count(",") != lines[0].count(",") for line in lines):
             raise RunError(f"{path} is damaged: it should hold {count} rows")
     if as_written:
-        run.check_as_written(run.metrics, *rows)
+        run.check_as_written(*rows)
     return metrics
