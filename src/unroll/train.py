@@ -400,7 +400,7 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
             steps = free_run_table(ran, cfg.seed)
             metrics["free_run"] = free_run_values(ran, cfg.seed)
             replace_file(run.free_run, lambda path: steps.to_csv(path, index=False))
-        write_figures(run, cfg, datamodule, evaluations, ran, recorder, tensorboard)
+        write_figures(run, cfg, datamodule, evaluations, ran, recorder, tensorboard, forecaster.loss_name)
         now = time.monotonic()
         seconds = {
             "data": loaded - task.begun,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from unroll.data.series import FloatArray, is_constant
 
@@ -25,6 +26,18 @@ class Affine:
     def invert_target(self, scaled: FloatArray) -> FloatArray:
         """Any shape of scaled target values to the series' units."""
         return scaled * self.scale[0] + self.offset[0]
+
+    def apply_target(self, units: FloatArray) -> FloatArray:
+        """Any shape of target values in the series' units to scaled ones."""
+        return (units - self.offset[0]) / self.scale[0]
+
+    def target_to_units(self, scaled: Tensor) -> Tensor:
+        """As `invert_target`, on a tensor."""
+        return scaled * float(self.scale[0]) + float(self.offset[0])
+
+    def target_to_scaled(self, units: Tensor) -> Tensor:
+        """As `apply_target`, on a tensor."""
+        return (units - float(self.offset[0])) / float(self.scale[0])
 
 
 def fit_transform(kind: str, train: FloatArray) -> Affine:
