@@ -7,6 +7,7 @@ run.metrics["test"]["models"]["best"]["rmse"]
 run.forecast(30)
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,6 @@ from torch import Tensor
 from unroll.building import build_forecaster, match_precision
 from unroll.checkpoints import load_checkpoint, newest_checkpoint
 from unroll.config import check_config, plain
-from unroll.data.calendar import continued
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.data.tables import UTC
@@ -146,7 +146,7 @@ class LoadedRun:
         found = found or (self.intervals(steps, levels) if levels else None)
         for level, half in found.half.items() if found else ():
             columns |= {f"low_{level:g}": made - half, f"high_{level:g}": made + half}
-        return pd.DataFrame(columns, index=continued(series.index, steps, self.trained.series.index))
+        return pd.DataFrame(columns, index=self.datamodule.future_index(steps))
 
 
 def load_run(path: str | Path, data_path: str | Path | None = None, *, as_written: bool = True) -> LoadedRun:
@@ -254,13 +254,21 @@ def _datamodule(cfg: DictConfig, **changes: Any) -> WindowDataModule:
 
 def _check_transform(run: RunDirectory, checkpoint: dict[str, Any], datamodule: WindowDataModule) -> None:
     """Weights, config and series must be of one run."""
-    about, transform = checkpoint["unroll"], datamodule.transform
+    about, fitted = checkpoint["unroll"], datamodule.transform.description
+    numbers = [[step.get("offset"), step.get("scale")] for step in fitted]
     try:
-        same = np.array_equal(about["offset"], transform.offset) and np.array_equal(about["scale"], transform.scale)
-        shape = about["shape"] == asdict(datamodule.shape)
-    except (KeyError, TypeError) as error:
+        # runs from before there were chains say the numbers of their one word, and less of the shape
+        known, now = (
+            (about["transform"], fitted) if "transform" in about else ([[about["offset"], about["scale"]]], numbers)
+        )
+        before = dict(about["shape"])
+        same = before.pop("season", datamodule.shape.season) == datamodule.shape.season
+        same = same and json.dumps(known) == json.dumps(now)
+        shape = {name: value for name, value in asdict(datamodule.shape).items() if name in before}
+        shape_fits = "window_size" in shape and json.dumps(shape) == json.dumps(before)
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.best_checkpoint} says nothing of its transform: it is no checkpoint of a run") from error
-    if not shape:
+    if not shape_fits:
         raise RunError(
             f"{run.config}: its windows are not those that best.ckpt was trained on: was it changed by hand?"
         )

@@ -354,8 +354,7 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         "model": plain(cfg.model),
         "shape": asdict(datamodule.shape),
         "columns": list(datamodule.series.columns),
-        "offset": datamodule.transform.offset.tolist(),
-        "scale": datamodule.transform.scale.tolist(),
+        "transform": datamodule.transform.description,
     }
     with errors_of_writers_raised(), SummaryWriter(str(run.path), purge_step=purge) as tensorboard:
         stopping = plain(cfg.early_stopping)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from unroll.data.future import check_all_known
 from unroll.data.module import EVALUATION_ROWS, WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.data.windows import origins
@@ -60,27 +62,40 @@ def forecast_from(
         (K, n, steps) in the series' units.
 
     Raises:
-        DataError: where columns beside the target would have to be known.
+        DataError: where columns beside the target would have to be known and are not.
         RunError: where a forecast is not a finite number.
     """
-    shape, values = datamodule.shape, datamodule.values
-    if shape.future_features or (shape.features > 1 and steps > shape.horizon):
-        names = ", ".join(datamodule.series.columns[1:])
-        raise DataError(
-            f"{steps} steps ahead: the columns {names} are not known there, and this run forecasts its target alone: "
-            f"ask for at most {shape.horizon} steps, or train without them"
-        )
-    parts = np.array_split(rows, max(1, math.ceil(len(rows) * shape.window_size / EVALUATION_ROWS)))
+    shape, transform = datamodule.shape, datamodule.transform
+    if steps > shape.horizon:
+        check_all_known(datamodule.series, steps, shape.horizon)
+    direct = -(-steps // shape.horizon) * shape.horizon  # the columns that are known ahead are read in whole horizons
+    values = _continued(datamodule, int(rows.max(initial=0)) + direct) if shape.future_features else datamodule.values
+    read = shape.window_size + (direct if shape.future_features else 0)
+    parts = np.array_split(rows, max(1, math.ceil(len(rows) * read / EVALUATION_ROWS)))
     made = []
     for state in states:
         forecaster.load_state_dict(state)
         for part in parts:
             past = values[torch.from_numpy(part[:, None] - shape.window_size + np.arange(shape.window_size))]
-            made.append(forecaster.free_run(past, steps).double().cpu().numpy())
-    forecast = datamodule.transform.invert_target(np.concatenate(made).reshape(len(states), len(rows), steps))
+            known: dict[str, Tensor] = {}
+            if shape.future_features:
+                later = values[torch.from_numpy(part[:, None] + np.arange(direct))]  # (n, direct, F)
+                known = {"future": later[:, :, list(shape.future_columns)], "known": later[:, :steps, 1:]}
+            made.append(forecaster.free_run(past, steps, **known).double().cpu().numpy())
+    forecast = transform.invert_target(np.concatenate(made).reshape(len(states), len(rows), steps))
     if not np.isfinite(forecast).all():
         raise RunError("the weights forecast numbers that are not finite: the run is damaged, or did not learn")
     return forecast
+
+
+def _continued(datamodule: WindowDataModule, rows: int) -> Tensor:
+    """(rows, F) scaled: the series, and behind it what is known of the rows after its end. What is not is NaN."""
+    missing = rows - len(datamodule.values)
+    if missing <= 0:
+        return datamodule.values
+    ahead = np.full((missing, datamodule.shape.features), np.nan)
+    ahead[:, list(datamodule.shape.future_columns)] = datamodule.known_future(missing)
+    return torch.cat([datamodule.values, torch.from_numpy(datamodule.transform.apply(ahead)).float()])
 
 
 def intervals(
@@ -139,6 +154,10 @@ def _absolute_errors(
     """(n, steps) of all windows of a segment that hold so many steps."""
     rows = getattr(datamodule.segments, segment)
     starts = origins(rows, datamodule.window_size, steps, 1, datamodule.filled, history=datamodule.history)
+    beyond = datamodule.known_beyond
+    if datamodule.shape.future_features and beyond is not None:  # what is read in whole horizons must be known too
+        direct = -(-steps // datamodule.horizon) * datamodule.horizon
+        starts = starts[starts + direct <= len(datamodule.series.values) + beyond]
     starts = starts[:: max(1, math.ceil(len(starts) / MOST_ORIGINS))]
     if not len(starts):
         return np.empty((0, steps))

@@ -10,6 +10,7 @@ import torch
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import LARGEST, FloatArray
+from unroll.data.transforms import check_logarithms
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
 from unroll.evaluation.evaluate import Weights, forecast_column
@@ -89,7 +90,7 @@ def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None
     if unknown:
         raise ConfigError(
             f"free_run.steps={steps}: column {unknown[0]} is not known ahead, and a forecaster forecasts its target "
-            "alone: set free_run.steps=0, or train without that column"
+            "alone: set free_run.steps=0, train without that column, or name it in data.known_ahead if it is known"
         )
     if step is not None:
         if isinstance(start, str):
@@ -100,6 +101,9 @@ def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None
             raise ConfigError(f"{asked}, free_run.step={step}: t does not grow from step to step: raise free_run.step")
         if not (np.abs(values) < LARGEST).all():
             raise ConfigError(f"{asked}: the series has numbers beyond {LARGEST:g} there: start earlier")
+        check_logarithms(
+            datamodule.transform, values[:window, None], f"{asked}: the series", lambda row: f"t = {t[row]:g}"
+        )
         reached = int(np.searchsorted(series.index.to_numpy(), start, side="right")) - 1
         return Course(
             values[:, None],
@@ -124,7 +128,7 @@ def plan_free_run(datamodule: WindowDataModule, *, steps: int, start: Any = None
     chosen = slice(first - window, first + steps)
     rows = series.values[chosen].copy()
     rows[window:, 0] = np.where(datamodule.filled[first : first + steps], np.nan, rows[window:, 0])
-    future = [series.columns.index(column) for column in series.known_ahead]
+    future = list(datamodule.shape.future_columns)
     return Course(rows, series.index[chosen], window, future, _segment(datamodule, first))
 
 
