@@ -149,7 +149,7 @@ class WindowDataModule(L.LightningDataModule):
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.order, self.history = order, history
         self.validation, self.test = validation, test
-        self.transform_words, self.asked_period = transform, seasonal_period
+        self.transform_kind, self.asked_period = transform, seasonal_period
         self.calendar_words, self.calendar_encoding, self.holidays = calendar, calendar_encoding, holidays
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
@@ -204,7 +204,7 @@ class WindowDataModule(L.LightningDataModule):
         self.transform: Transform = (
             self.fitted_before.transform
             if self.fitted_before
-            else fit_transform(self.transform_words, train, made, name=target, label=series.label)
+            else fit_transform(self.transform_kind, train, made, name=target, label=series.label)
         )
         check_logarithms(self.transform, series.values, target, series.label)
         self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
@@ -218,9 +218,9 @@ class WindowDataModule(L.LightningDataModule):
         Raises:
             ConfigError: where it is not, or a season is needed and there is none.
         """
-        words = window_words(self.transform_words)
+        words = window_words(self.transform_kind)
         season = self.fitted_before.season if self.fitted_before else self.seasonal_period
-        if "seasonal_difference" in words and season is None:
+        if "seasonal_difference" in words and (season or 0) < 2:
             raise ConfigError(
                 "data.transform: seasonal_difference needs a season, and the series suggests none (that is shorter "
                 "than the training segment): set data.seasonal_period to its rows, or take seasonal_difference out"

@@ -128,6 +128,8 @@ class Series:
                 raise ValueError("the rows after the end do not fit the columns that are known ahead")
             if not set(known_ahead) <= set(columns):
                 raise ValueError("a column that is known ahead is not there")
+            if not isinstance(series.season, int | None):
+                raise ValueError("its season is no number")
             return series
         except Exception as error:  # zip, json and numpy each raise their own for a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
 from unroll.evaluation.replicas import ENSEMBLE, Members
+from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import LOSSES, Forecaster
 
 State = dict[str, Tensor]
@@ -33,11 +34,13 @@ class Reference:
         regression: the linear autoregression.
         scale: of MASE.
         season: rows in one season; None: none.
+        same_inputs: the regression with the network's inputs, where these are more than the window in its units.
     """
 
     regression: LinearAutoregression
     scale: float
     season: int | None
+    same_inputs: SameInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def evaluate(
     target = datamodule.values[origins[:, None] + np.arange(datamodule.horizon), 0]
     loader = datamodule.loader(segment, device)
     others = baselines(series.values, reference.regression, origins, reference.season)
+    if reference.same_inputs:
+        others[SAME_INPUTS] = reference.same_inputs.forecast(datamodule, origins)
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
     best = best_by("rmse", table)
 
@@ -176,8 +181,11 @@ def fit_reference(datamodule: WindowDataModule) -> Reference:
     """What the scores of all segments are measured by, from the training segment."""
     series, shape, rows = datamodule.series, datamodule.shape, datamodule.segments.train
     season = datamodule.seasonal_period
-    regression = LinearAutoregression(series.values, datamodule.origins("train"), shape.window_size, shape.horizon)
-    return Reference(regression, naive_error(series.target[rows.start : rows.stop], season or 1), season)
+    origins = datamodule.origins("train")
+    own = [column for column in range(shape.features) if column not in shape.future_columns]
+    regression = LinearAutoregression(series.values, origins, shape.window_size, shape.horizon, own)
+    scale = naive_error(series.target[rows.start : rows.stop], season or 1)
+    return Reference(regression, scale, season, fit_same_inputs(datamodule, origins))
 
 
 def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
