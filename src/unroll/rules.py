@@ -172,6 +172,7 @@ RULES: dict[str, Rule] = {
     "test": _part,
     "transform": choice("none", "minmax", "standard"),
     "seasonal_period": optional(integer(1)),
+    "end": optional(either(integer(1), text)),
     "missing": choice("error", "interpolate", "ffill", "zero"),
     "points": integer(2),
     "period": number(above=0),

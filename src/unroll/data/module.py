@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unroll.config import check_arguments, check_order
 from unroll.data.files import shown
-from unroll.data.series import FloatArray, Series, fill_missing, is_constant
+from unroll.data.series import FloatArray, Series, fill_missing, is_constant, until
 from unroll.data.transforms import Affine, fit_transform
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
 from unroll.errors import ConfigError, DataError
@@ -35,6 +35,7 @@ class Windowing(TypedDict, total=False):
     test: int | float
     transform: str
     seasonal_period: int | None
+    end: int | str | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class WindowDataModule(L.LightningDataModule):
             where these are split; may be 0.
         transform: none | minmax | standard, fitted on the training segment.
         seasonal_period: rows in one season, for the seasonal baseline and MASE; None: what the dates suggest.
+        end: a count of rows or a date (ISO 8601), after which rows are left away before all else; None: none are.
 
     After `setup`, `series`, `segments`, `transform`, `values` and `shape` are there.
     """
@@ -114,17 +116,18 @@ class WindowDataModule(L.LightningDataModule):
         test: int | float = 0.15,
         transform: str = "standard",
         seasonal_period: int | None = None,
+        end: int | str | None = None,
     ) -> None:
         super().__init__()
         check_arguments(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size)
         check_arguments(shuffle=shuffle, validation=validation, test=test, transform=transform)
-        check_arguments(seasonal_period=seasonal_period, order=order, history=history)
+        check_arguments(seasonal_period=seasonal_period, order=order, history=history, end=end)
         check_order(order, history)
         self.window_size, self.horizon, self.stride, self.batch_size = window_size, horizon, stride, batch_size
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.order, self.history = order, history
         self.validation, self.test = validation, test
-        self.transform_kind, self.asked_period = transform, seasonal_period
+        self.transform_kind, self.asked_period, self.end = transform, seasonal_period, end
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
         self.fitted_before: Fitted | None = None  # set it to use what was fitted on other data
@@ -144,6 +147,8 @@ class WindowDataModule(L.LightningDataModule):
             return
         if self.loaded is None:
             self.loaded = self.load()
+            if self.end is not None and not self.fitted_before:  # other data go on from where the run's own end
+                self.loaded = until(self.loaded, self.end)
         self.loaded.check()
         segments = (
             self.fitted_before.segments(self.loaded.index)
