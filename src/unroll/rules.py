@@ -200,6 +200,7 @@ RULES: dict[str, Rule] = {
     "calendar_encoding": choice("one_hot", "cyclic"),
     "holidays": optional(text),
     "seasonal_period": optional(integer(1)),
+    "end": optional(either(integer(1), text)),
     "missing": choice("error", "interpolate", "ffill", "zero"),
     "points": integer(2),
     "period": number(above=0),

@@ -16,7 +16,7 @@ from unroll.data.calendar import RECENT, continued
 from unroll.data.files import shown
 from unroll.data.future import check_all_known, known_after_the_end, known_rows
 from unroll.data.known import Calendar, fitting_words
-from unroll.data.series import FloatArray, Series, fill_missing, is_constant
+from unroll.data.series import FloatArray, Series, fill_missing, is_constant, until
 from unroll.data.tables import UTC
 from unroll.data.transforms import Transform, check_logarithms, fit_transform, window_words
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
@@ -43,6 +43,7 @@ class Windowing(TypedDict, total=False):
     calendar_encoding: str
     holidays: str | None
     seasonal_period: int | None
+    end: int | str | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class WindowDataModule(L.LightningDataModule):
         calendar_encoding: one_hot | cyclic.
         holidays: for the feature holiday: a country such as DE, or a column of the data that is 0 or 1; None: none.
         seasonal_period: rows in one season, for the seasonal baseline and MASE; None: what the dates suggest.
+        end: a count of rows or a date (ISO 8601), after which rows are left away before all else; None: none are.
 
     After `setup`, `series`, `segments`, `transform`, `values` and `shape` are there.
     """
@@ -137,11 +139,12 @@ class WindowDataModule(L.LightningDataModule):
         calendar_encoding: str = "one_hot",
         holidays: str | None = None,
         seasonal_period: int | None = None,
+        end: int | str | None = None,
     ) -> None:
         super().__init__()
         check_arguments(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size)
         check_arguments(shuffle=shuffle, validation=validation, test=test, transform=transform)
-        check_arguments(seasonal_period=seasonal_period, order=order, history=history)
+        check_arguments(seasonal_period=seasonal_period, order=order, history=history, end=end)
         check_arguments(calendar=calendar, calendar_encoding=calendar_encoding, holidays=holidays)
         check_order(order, history)
         check_inputs(transform, calendar, holidays)
@@ -149,7 +152,7 @@ class WindowDataModule(L.LightningDataModule):
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.order, self.history = order, history
         self.validation, self.test = validation, test
-        self.transform_kind, self.asked_period = transform, seasonal_period
+        self.transform_kind, self.asked_period, self.end = transform, seasonal_period, end
         self.calendar_words, self.calendar_encoding, self.holidays = calendar, calendar_encoding, holidays
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
@@ -170,6 +173,8 @@ class WindowDataModule(L.LightningDataModule):
             return
         if self.loaded is None:
             self.loaded = self.load()
+            if self.end is not None and not self.fitted_before:  # other data go on from where the run's own end
+                self.loaded = until(self.loaded, self.end)
         self.loaded.check()
         segments = (
             self.fitted_before.segments(self.loaded.index)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from unroll.data.files import shown
-from unroll.errors import DataError
+from unroll.errors import ConfigError, DataError
 from unroll.memory import check_room
 
 FloatArray = npt.NDArray[np.float64]
@@ -159,6 +160,55 @@ def named_rows(labels: Iterable[str], total: int) -> str:
     """The first few of many labels, and how many more there are."""
     more = total - NAMED_ROWS
     return ", ".join(itertools.islice(labels, NAMED_ROWS)) + (f" and {more} more" if more > 0 else "")
+
+
+def until(series: Series, end: int | str) -> Series:
+    """The series as it was when its later rows had not happened yet.
+
+    Args:
+        series: as it was loaded.
+        end: how many rows are kept, or the date of the last one; a date without a time is the whole day. Dates are on
+            the clock of the index; one with an offset is brought to UTC.
+
+    Raises:
+        ConfigError: where no row is left, and where the series has no row so late.
+    """
+    rows = len(series.values)
+    if isinstance(end, int):
+        if end > rows:
+            raise ConfigError(f"data.end={end}: series {series.title} has {rows} rows: lower it, or give null for all")
+        kept = end
+    else:
+        if not isinstance(series.index, pd.DatetimeIndex):
+            raise ConfigError(f"data.end={end}: series {series.title} has no dates: give a count of rows, up to {rows}")
+        last = _date(end)
+        is_day = last == last.normalize() and len(end.strip()) <= len("2024-01-31")
+        before = last + pd.Timedelta(days=1) if is_day else last
+        kept = int(series.index.searchsorted(before, side="left" if is_day else "right"))
+        span = f"series {series.title} goes from {series.label(0)} to {series.label(-1)}"
+        if kept == 0:
+            raise ConfigError(f"data.end={end}: {span}: no row is left")
+        if kept == rows and last > series.index[-1]:
+            raise ConfigError(f"data.end={end}: {span}: give a date inside, or null for all")
+    known = [series.columns.index(name) for name in series.known_ahead]
+    ahead = series.ahead
+    if known and kept < rows:  # of a row that has not happened yet, these are known
+        parts = [series.values[kept:, known], *([] if ahead is None else [ahead])]
+        ahead = np.concatenate(parts)
+    return replace(series, values=series.values[:kept].copy(), index=series.index[:kept], ahead=ahead)
+
+
+def _date(text: str) -> pd.Timestamp:
+    """A date of data.end."""
+    try:
+        if not re.match(r"\d{4}-\d\d-\d\d", text):  # "now" and "2018" are dates to pandas
+            raise ValueError(text)
+        stamp = pd.Timestamp(text)
+        return stamp if stamp.tz is None else stamp.tz_convert(None)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"data.end={text} is no date in ISO 8601, such as 2024-01-31, and no count of rows"
+        ) from error
 
 
 def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series, npt.NDArray[np.bool_]]:

@@ -39,6 +39,8 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
         del config["replicas"]
     if config["data"].get("timezone", "") is None:  # as before there was any
         del config["data"]["timezone"]
+    if config["data"].get("end", "") is None:
+        del config["data"]["end"]
     for name in ("calendar", "holidays", "known_ahead"):
         if not config["data"].get(name, True):
             del config["data"][name]
