@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,17 @@ def essentials(cfg: DictConfig) -> str:
     layout = "" if model.input_layout == "sequence" else f", layout {model.input_layout}"
     layers = f", layers {model.num_layers}" if "num_layers" in model else ""  # a backbone need not have any
     seeds = _seeds(cfg.seed, cfg.get("replicas", 1))
+    chain = _joined(data.transform) or "none"
+    calendar = f", calendar {_joined(data.calendar)}" if data.get("calendar") else ""
     return (
         f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}{layers}, "
-        f"dropout {model.dropout:g}{head}{layout}, transform {data.transform}, {seeds}"
+        f"dropout {model.dropout:g}{head}{layout}, transform {chain}{calendar}, {seeds}"
     )
+
+
+def _joined(words: str | Sequence[str]) -> str:
+    """One word, or several in order, where commas would end them."""
+    return words if isinstance(words, str) else " + ".join(words)
 
 
 def _seeds(first: int, replicas: int) -> str:

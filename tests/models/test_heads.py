@@ -11,7 +11,7 @@ from scipy import stats
 
 from conftest import load_config, options
 from unroll.config import plain
-from unroll.data.transforms import Affine
+from unroll.data.transforms import Affine, Transform, fit_transform
 from unroll.data.windows import Batch, WindowShape
 from unroll.errors import ConfigError
 from unroll.models.forecaster import Forecaster
@@ -165,7 +165,14 @@ def test_quantiles_of_t_for_any_degrees_of_freedom(degrees, level):
     assert float(ours) == pytest.approx(stats.t.ppf(level, degrees), rel=1e-8, abs=1e-12)
 
 
-@pytest.mark.parametrize("maps", [None, Affine(np.array([20.0]), np.array([7.0]))], ids=["units", "standard"])
+def standard(offset: float, scale: float) -> Transform:
+    return Transform((Affine("standard", np.array([offset]), np.array([scale])),))
+
+
+LOGARITHM = fit_transform(["log1p", "standard"], np.arange(1.0, 40.0)[:, None])
+
+
+@pytest.mark.parametrize("maps", [None, standard(20, 7), LOGARITHM], ids=["units", "standard", "logarithm"])
 def test_the_negative_binomial_is_scipys(maps):
     head = NegativeBinomialHead(4, H)
     if maps:
@@ -178,7 +185,7 @@ def test_the_negative_binomial_is_scipys(maps):
     made = head.quantiles(params, LEVELS)
     units = made if maps is None else maps.target_to_units(made)
     expected = stats.nbinom.ppf(LEVELS, size[..., None], (size / (size + mean))[..., None])
-    assert (np.abs(units.numpy() - expected) <= 1e-6 + (expected > 300)).all()
+    assert (np.abs(units.numpy() - expected) <= 1e-6 + (expected > 100)).all()
     point = head.point(params)
     np.testing.assert_allclose(point if maps is None else maps.target_to_units(point), mean, rtol=1e-9)
 
@@ -195,7 +202,7 @@ def test_quantiles_of_counts(mean, dispersion, level):
 
 def test_means_of_counts_are_positive_and_have_a_gradient():
     head = NegativeBinomialHead(4, H)
-    head.maps = Affine(np.array([1000.0]), np.array([800.0]))
+    head.maps = standard(1000.0, 800.0)
     location = torch.tensor([[-9.0, -1.5, 0.0]], requires_grad=True)
     params = head.place(torch.zeros(1, H, 2), location, None)
     mean = head.mean(params).detach()

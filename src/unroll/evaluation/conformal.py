@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unroll.data.series import FloatArray
-from unroll.data.transforms import Affine
+from unroll.data.transforms import Transform
 
 MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
 
@@ -64,7 +64,7 @@ def windows_needed(level: float) -> int:
     return next(n for n in itertools.count(1) if math.ceil((n + 1) * level / 100) <= n)
 
 
-def moved(ends: Ends, by: FloatArray, transform: Affine, *, counts: bool = False) -> Ends:
+def moved(ends: Ends, by: FloatArray, transform: Transform, *, counts: bool = False) -> Ends:
     """Intervals after calibration, in the series' units. Ends that would pass each other meet in the middle.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
-from unroll.data.transforms import Affine
+from unroll.data.transforms import Transform
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
@@ -105,7 +105,7 @@ class Made:
     loss: float | None
     summary: Summary | None = None
 
-    def intervals(self, transform: Affine) -> dict[float, Ends]:
+    def intervals(self, transform: Transform) -> dict[float, Ends]:
         """As they are before any calibration, in scaled units: both ends of a point are this point."""
         if self.summary is None:
             scaled = transform.apply_target(self.point)

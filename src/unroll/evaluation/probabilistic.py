@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unroll.data.series import FloatArray
-from unroll.data.transforms import Affine
+from unroll.data.transforms import Transform
 from unroll.evaluation.metrics import Scores
 from unroll.evaluation.replicas import Steps
 from unroll.models.heads.distribution import DistributionHead
@@ -56,7 +56,7 @@ def pinball(quantiles: FloatArray, truth: FloatArray, levels: FloatArray) -> Flo
 
 
 def summarise(
-    head: DistributionHead, transform: Affine, params: Sequence[Tensor], truth: FloatArray
+    head: DistributionHead, transform: Transform, params: Sequence[Tensor], truth: FloatArray
 ) -> tuple[list[Summary], Summary, Summary]:
     """Score the distributions of K replicas, their ensemble and their mixture, some windows at a time.
 
