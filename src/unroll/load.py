@@ -154,7 +154,7 @@ class LoadedRun:
         columns: dict[str, Any] = {"step": np.arange(1, steps + 1), "forecast": ahead.point[0]}
         if len(each) > 1:
             columns |= {"lowest": each.min(axis=0), "highest": each.max(axis=0)}
-        counts = bool(getattr(self.forecaster.network.head, "counts", False))
+        counts = self.forecaster.network.counts
         for level, (low, high) in found.ends(ahead, self.datamodule, counts=counts).items() if found else ():
             columns |= {f"low_{level:g}": low[0], f"high_{level:g}": high[0]}
         return pd.DataFrame(columns, index=self.datamodule.future_index(steps))

@@ -287,7 +287,7 @@ def _intervals(
     calibrations: Mapping[str, Calibration],
 ) -> dict[str, dict[float, Ends]]:
     """See Evaluation."""
-    transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
+    transform, counts = datamodule.transform, forecaster.network.counts
     found = {}
     for name, calibration in calibrations.items():
         raw = models[name].intervals(transform)

@@ -1,6 +1,5 @@
 """The negative binomial distribution, for counts."""
 
-import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -53,14 +52,15 @@ class NegativeBinomialHead(DistributionHead):
 
     def __init__(self, input_size: int, horizon: int, *, sizes: Sequence[int] = ()) -> None:
         super().__init__(input_size, horizon, made=2, outputs=2, sizes=sizes)
-        self.maps: TargetMaps = AsItIs()
+        self.use(AsItIs())
 
-    @functools.cached_property
-    def bend(self) -> float:
-        """Of the counts, where a mean near 0 is bent upwards: small beside their scale, and beside 1 for logarithms."""
+    def use(self, maps: TargetMaps) -> None:
+        """Take the transform of the series."""
+        self.maps = maps
         points = torch.tensor([-0.5, 0.5, -1000.0], dtype=torch.float64)
-        low, high, least = self.maps.target_to_units(points).tolist()
-        return SHARE * max(min(high - low, -least), LEAST_SPREAD)
+        low, high, least = maps.target_to_units(points).tolist()
+        # Where a mean near 0 is bent upwards: small beside the scale of the counts, and beside 1 for logarithms.
+        self.bend = SHARE * max(min(high - low, -least), LEAST_SPREAD)
 
     def mean(self, params: Tensor) -> Tensor:
         """(B, H, 2) to the mean in the series' units (B, H)."""
