@@ -217,6 +217,10 @@ class WindowDataModule(L.LightningDataModule):
         """(n,) the first target row of each window of a segment: train, validation or test."""
         return self._origins[segment]
 
+    def choose(self, name: str, rows: npt.NDArray[np.int64]) -> None:
+        """Name windows by their first target rows, to be evaluated as those of a segment are."""
+        self._origins[name] = rows
+
     def targets(self, segment: str) -> FloatArray:
         """(n, H) the true values of a segment's windows, in the series' units."""
         return self.series.target[self._origins[segment][:, None] + np.arange(self.horizon)]

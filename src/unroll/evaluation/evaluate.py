@@ -39,6 +39,10 @@ class Reference:
     scale: float
     season: int | None
 
+    def forecasts(self, datamodule: WindowDataModule, segment: str) -> dict[str, FloatArray]:
+        """(n, H) of every baseline, by name, on the windows of a segment, in the series' units."""
+        return baselines(datamodule.series.values, self.regression, datamodule.origins(segment), self.season)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -112,10 +116,10 @@ def evaluate(
         RunError: where a forecast is not a finite number.
     """
     forecaster.to(device)
-    origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
+    origins, truth = datamodule.origins(segment), datamodule.targets(segment)
     target = datamodule.values[origins[:, None] + np.arange(datamodule.horizon), 0]
     loader = datamodule.loader(segment, device)
-    others = baselines(series.values, reference.regression, origins, reference.season)
+    others = reference.forecasts(datamodule, segment)
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
     best = best_by("rmse", table)
 
