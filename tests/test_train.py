@@ -121,7 +121,15 @@ def test_the_checkpoint_rebuilds_the_network(finished):
     run = finished[0].run
     checkpoint = load_checkpoint(run.best_checkpoint)
     assert checkpoint["epoch"] == finished[0].metrics["epochs"]["best"]
-    assert checkpoint["unroll"]["shape"] == {"window_size": 14, "horizon": 2, "features": 1, "future_features": 0}
+    assert checkpoint["unroll"]["shape"] == {
+        "window_size": 14,
+        "horizon": 2,
+        "features": 1,
+        "future_features": 0,
+        "season": 7,
+        "window_transform": (),
+        "future_columns": (),
+    }
     cfg = load_config("data=cinema", "data.target=tickets_sold", "data.horizon=2")
     datamodule = build(plain(cfg.data), WindowDataModule, "data")
     datamodule.setup()

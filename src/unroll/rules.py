@@ -204,6 +204,8 @@ RULES: dict[str, Rule] = {
     "sizes": list_of(integer(1), "positive integers", "[16,8]"),
     "input_layout": choice("sequence", "features"),
     "loss": choice("mse", "mae", "huber"),
+    "skip": choice("none", "linear"),
+    "residual": choice("none", "seasonal_naive"),
     # optimizer and scheduler (torch checks what is its own)
     "lr": number(above=0),
     "weight_decay": number(0),

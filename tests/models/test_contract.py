@@ -17,7 +17,12 @@ from unroll.seeding import WEIGHTS, derive_seed
 
 B, W, H, F, C = 5, 7, 3, 2, 1
 MODELS = options("model")
-VARIANTS = [(), ("model.num_layers=2", "model.dropout=0.5", "model.head_sizes=[8,4]"), ("model.input_layout=features",)]
+VARIANTS = [
+    (),
+    ("model.skip=linear",),
+    ("model.num_layers=2", "model.dropout=0.5", "model.head_sizes=[8,4]"),
+    ("model.input_layout=features",),
+]
 
 
 def config_of(model: str, *overrides: str) -> DictConfig:

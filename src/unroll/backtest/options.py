@@ -98,5 +98,3 @@ def folder_of(cfg: DictConfig, options: Options, name: str | None) -> Path:
     config = plain(cfg)
     found = name or run_name(config, fingerprint(config, data_digest(config))) + options.slug
     return Path(cfg.output_dir).absolute() / "backtests" / found
-
-

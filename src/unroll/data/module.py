@@ -182,8 +182,15 @@ class WindowDataModule(L.LightningDataModule):
         self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
         future = [series.columns.index(column) for column in series.known_ahead]
         self._future_columns = future
-        self.shape = WindowShape(self.window_size, self.horizon, series.values.shape[1], len(future))
         self.series: Series = series
+        self.shape = WindowShape(
+            self.window_size,
+            self.horizon,
+            series.values.shape[1],
+            len(future),
+            season=self.seasonal_period,
+            future_columns=tuple(future),
+        )
 
     def _check_fit(self, series: Series, segments: Segments, train: FloatArray) -> None:
         """Whether there is enough to train on, and something to learn."""

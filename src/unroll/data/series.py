@@ -118,6 +118,8 @@ class Series:
             rows, width = values.shape
             if values.dtype != np.float64 or stamps.shape != (rows,) or len(columns) != width:
                 raise ValueError("values, index and columns do not fit together")
+            if not isinstance(series.season, int | None):
+                raise ValueError("its season is no number")
             return series
         except Exception as error:  # zip, json and numpy each raise their own for a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__

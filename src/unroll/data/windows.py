@@ -34,12 +34,22 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowShape:
-    """What a model is sized from: W, H, F and C of its batches."""
+    """What a model is sized from: W, H, F and C of its batches.
+
+    Args:
+        window_size, horizon, features, future_features: W, H, F and C.
+        season: rows in one season; None: none is known.
+        window_transform: words of the chain of transforms that are done window by window (unroll.models.frame).
+        future_columns: which of the F columns are the C that are known ahead, in their order.
+    """
 
     window_size: int
     horizon: int
     features: int
     future_features: int
+    season: int | None = None
+    window_transform: tuple[str, ...] = ()
+    future_columns: tuple[int, ...] = ()
 
 
 class Segments(NamedTuple):

@@ -3,6 +3,7 @@
 Each forecasts the same targets as the model, from rows before the origin only. n windows, H steps.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -49,35 +50,58 @@ def drift(target: FloatArray, origins: Rows, horizon: int) -> FloatArray:
     return target[last][:, None] + slope[:, None] * np.arange(1, horizon + 1)
 
 
-class LinearAutoregression:
-    """Least squares from all values of the window to all steps, fitted on the training windows.
+def least_squares(parts: Iterable[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    """The weights that map inputs to targets with the least squared error; of many, those of least norm.
 
-    The windows are reduced chunk by chunk to one triangular factor (QR), so memory does not grow with their
-    number, and precision does not suffer as it would with normal equations. Where the inputs are collinear, the
-    solution of least norm is taken.
+    The rows are reduced part by part to one triangular factor (QR), so memory does not grow with their number, and
+    precision does not suffer as it would with normal equations.
+
+    Args:
+        parts: inputs (n, p) and targets (n, q), in any number of parts.
+
+    Returns:
+        (p, q).
+    """
+    factor: FloatArray | None = None
+    inputs = 0
+    for given, wanted in parts:
+        inputs, rows = given.shape[1], np.hstack([given, wanted])
+        factor = cast(FloatArray, np.linalg.qr(rows if factor is None else np.vstack([factor, rows]), mode="r"))
+    assert factor is not None
+    return cast(FloatArray, np.linalg.lstsq(factor[:, :inputs], factor[:, inputs:], rcond=None)[0])
+
+
+class LinearAutoregression:
+    """Least squares from all values of the window to all steps, fitted on the training windows: see `least_squares`.
 
     Args:
         values: (N, F) the series, in its own units.
         origins: (n,) first target rows of the training windows.
         window_size, horizon: W, H.
+        columns: that are read, the target first; None: all.
     """
 
-    def __init__(self, values: FloatArray, origins: Rows, window_size: int, horizon: int) -> None:
+    def __init__(
+        self, values: FloatArray, origins: Rows, window_size: int, horizon: int, columns: Sequence[int] | None = None
+    ) -> None:
         self.window_size, self.horizon = window_size, horizon
+        self.columns = list(range(values.shape[1])) if columns is None else list(columns)
+        values = self._read(values)
         train = values[: origins[-1] + horizon]
         self.center = train.mean(axis=0)
         constant = np.array([is_constant(column) for column in train.T])  # to rounding, by which none may be divided
         self.spread = np.where(constant, 1.0, train.std(axis=0))  # conditions the system; it changes no forecast
-        inputs = window_size * values.shape[1] + 1
-        factor = np.zeros((0, inputs + horizon))
-        for chunk in self._chunks(origins):
-            targets = values[chunk[:, None] + np.arange(horizon), 0]
-            rows = np.hstack([self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]])
-            factor = cast(FloatArray, np.linalg.qr(np.vstack([factor, rows]), mode="r"))
-        self.weights: FloatArray = np.linalg.lstsq(factor[:, :inputs], factor[:, inputs:], rcond=None)[0]
+
+        def parts() -> Iterator[tuple[FloatArray, FloatArray]]:
+            for chunk in self._chunks(origins):
+                targets = values[chunk[:, None] + np.arange(horizon), 0]
+                yield self._inputs(values, chunk), (targets - self.center[0]) / self.spread[0]
+
+        self.weights = least_squares(parts())
 
     def forecast(self, values: FloatArray, origins: Rows) -> FloatArray:
         """(n, H) in the series' units."""
+        values = self._read(values)
         scaled = np.vstack([self._inputs(values, chunk) @ self.weights for chunk in self._chunks(origins)])
         return scaled * self.spread[0] + self.center[0]
 
@@ -94,6 +118,9 @@ class LinearAutoregression:
         for row in range(window, len(rows)):
             rows[row, 0] = self.forecast(rows[row - window : row + 1], np.array([window]))[0, 0]
         return rows[window:, 0]
+
+    def _read(self, values: FloatArray) -> FloatArray:
+        return values if len(self.columns) == values.shape[1] else values[:, self.columns]
 
     def _chunks(self, origins: Rows) -> list[Rows]:
         inputs = self.window_size * len(self.center) + 1

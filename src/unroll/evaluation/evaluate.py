@@ -15,6 +15,7 @@ from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
 from unroll.evaluation.replicas import ENSEMBLE, Members
+from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import LOSSES, Forecaster
 
 State = dict[str, Tensor]
@@ -33,15 +34,21 @@ class Reference:
         regression: the linear autoregression.
         scale: of MASE.
         season: rows in one season; None: none.
+        same_inputs: the regression with the network's inputs, where these are more than the window in its units.
     """
 
     regression: LinearAutoregression
     scale: float
     season: int | None
+    same_inputs: SameInputs | None = None
 
     def forecasts(self, datamodule: WindowDataModule, segment: str) -> dict[str, FloatArray]:
         """(n, H) of every baseline, by name, on the windows of a segment, in the series' units."""
-        return baselines(datamodule.series.values, self.regression, datamodule.origins(segment), self.season)
+        origins = datamodule.origins(segment)
+        found = baselines(datamodule.series.values, self.regression, origins, self.season)
+        if self.same_inputs:
+            found[SAME_INPUTS] = self.same_inputs.forecast(datamodule, origins)
+        return found
 
 
 @dataclass(frozen=True)
@@ -180,8 +187,11 @@ def fit_reference(datamodule: WindowDataModule) -> Reference:
     """What the scores of all segments are measured by, from the training segment."""
     series, shape, rows = datamodule.series, datamodule.shape, datamodule.segments.train
     season = datamodule.seasonal_period
-    regression = LinearAutoregression(series.values, datamodule.origins("train"), shape.window_size, shape.horizon)
-    return Reference(regression, naive_error(series.target[rows.start : rows.stop], season or 1), season)
+    origins = datamodule.origins("train")
+    own = [column for column in range(shape.features) if column not in shape.future_columns]
+    regression = LinearAutoregression(series.values, origins, shape.window_size, shape.horizon, own)
+    scale = naive_error(series.target[rows.start : rows.stop], season or 1)
+    return Reference(regression, scale, season, fit_same_inputs(datamodule, origins))
 
 
 def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:

@@ -44,7 +44,7 @@ class Forecaster(L.LightningModule):
         super().__init__()
         check_arguments(loss=loss)
         self.network = network
-        self.loss_name = loss
+        self.loss_name = loss if network.points else str(network.head.loss_name)
         self.optimizer_config, self.scheduler_config = dict(optimizer), dict(scheduler or {})
         self.seed = seed
         self.seeds = [seed]
@@ -61,7 +61,16 @@ class Forecaster(L.LightningModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, in scaled units."""
-        return LOSSES[self.loss_name](self(batch.past, batch.future), batch.target)
+        if self.network.points:
+            return LOSSES[self.loss_name](self(batch.past, batch.future), batch.target)
+        return self._distribution_losses(batch).mean()
+
+    def _distribution_losses(self, batch: Batch) -> Tensor:
+        """(B, H) of a head that makes a distribution."""
+        found: Tensor = self.network.head.loss(  # type: ignore[operator]
+            self.network.distribution(batch.past, batch.future), batch.target
+        )
+        return found
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step. The loss stays on its device until the epoch ends: no waiting, no logging in the step."""

@@ -50,7 +50,10 @@ class ReplicatedForecaster(Forecaster):
 
     def loss(self, batch: Batch) -> Tensor:
         """(K,) the mean loss of each replica's batch, in scaled units."""
-        errors = LOSSES[self.loss_name](self(batch.past, batch.future), batch.target, reduction="none")
+        if self.network.points:
+            errors = LOSSES[self.loss_name](self(batch.past, batch.future), batch.target, reduction="none")
+        else:
+            errors = self._distribution_losses(batch)
         return errors.mean((1, 2))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
