@@ -19,7 +19,7 @@ from unroll.targets import build
 SEGMENT = "backtest"
 LEVELS = (80, 95)  # of intervals, in percent
 REFITTED = "linear autoregression"  # baselines that need no validation: fitted on all rows before the fold too
-ALL_ROWS = ", train + validation"
+ALL_ROWS = " (train + validation)"
 
 Ends = tuple[FloatArray, FloatArray]
 """(n, H) lower and upper ends of intervals."""
@@ -69,14 +69,14 @@ def forecast_fold(fold: Fold, path: Path) -> Forecasts:
     datamodule, weights = loaded.datamodule, {"best": loaded.weights["best"]}
     datamodule.choose(SEGMENT, fold.origins)
     found = evaluate(loaded.forecaster, datamodule, SEGMENT, weights, loaded.reference)
-    others, notes = dict(found.baselines), []
+    others, notes = dict(found.baselines), list[str]()
     if len(datamodule.segments.validation):
         others |= _refitted(fold, datamodule)
     if available():
         season = datamodule.seasonal_period
         made, said = classical(datamodule.series.target, fold.origins, datamodule.horizon, season)
         others |= made
-        notes += [f"fold {fold.number}: {line}" for line in said]
+        notes += said
     members = found.members["best"].forecasts if found.members else np.empty((0, *found.truth.shape))
     numbers = np.full(len(fold.origins), fold.number)
     ends = _intervals(loaded, weights, found)
@@ -115,7 +115,7 @@ def _intervals(loaded: LoadedRun, weights: Weights, found: Evaluation) -> dict[i
 
 def together(parts: Sequence[Forecasts]) -> Forecasts:
     """The forecasts of all folds, in the order of time; what is missing in one of them is left away, and that said."""
-    first, notes = parts[0], [line for part in parts for line in part.notes]
+    first, notes = parts[0], _told_once(parts)
 
     def joined(tables: Sequence[Mapping[str, FloatArray]]) -> dict[str, FloatArray]:
         partly = sorted({name for table in tables for name in table if not all(name in other for other in tables)})
@@ -140,3 +140,12 @@ def together(parts: Sequence[Forecasts]) -> Forecasts:
         intervals={level: (low, high) for level, (low, high) in ends.items()},
         notes=notes,
     )
+
+
+def _told_once(parts: Sequence[Forecasts]) -> list[str]:
+    """What is to be said of the folds, with their numbers."""
+    said: dict[str, list[str]] = {}
+    for part in parts:
+        for line in part.notes:
+            said.setdefault(line, []).append(str(part.folds[0]))
+    return [f"{line} (fold {', '.join(numbers)})" for line, numbers in said.items()]

@@ -85,11 +85,6 @@ class ExponentialSmoothing:
         self.best: Fitted | None = fits[0] if fits else None
         self.additive: Fitted | None = next((fit for fit in fits if not fit.positive), None)
 
-    @property
-    def name(self) -> str:
-        """The form; where none could be fitted, what is done then."""
-        return self.best.name if self.best else "the last value"
-
     def forecast(self, target: FloatArray, origins: Rows, horizon: int) -> FloatArray:
         """(n, H) in the series' units, each from the rows before its origin; the last value where no form is at hand.
 
@@ -245,7 +240,7 @@ def classical(
     """
     smoothing = ExponentialSmoothing(target[: origins[0]], season)
     made, failed = theta(target, origins, horizon, season)
-    notes = [f"ETS: {smoothing.name}"]
+    notes = [smoothing.best.name if smoothing.best else "ETS: the last value, where nothing could be fitted"]
     if failed:
         notes.append(f"Theta: the last value at {failed} of {len(origins)} origins, where nothing could be fitted")
     return {"ETS": smoothing.forecast(target, origins, horizon), "Theta": made}, notes
