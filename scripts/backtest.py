@@ -13,6 +13,7 @@ import unroll.early  # noqa: F401  before all others
 
 # isort: split
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -54,9 +55,10 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     cfg = compose_config(options, CONFIG_DIR)
     folder = folder_of(cfg, options, arguments.name)
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cfg.threads))  # NumPy reads it when it is imported
     from unroll.backtest.folds import plan_folds  # torch takes seconds: a wrong word must not wait for it
     from unroll.backtest.report import About, report
-    from unroll.reproduction.pool import run_all
+    from unroll.backtest.trainings import train_all
 
     plan = plan_folds(cfg, options, folder)
     count, workers = len(plan.folds), min(arguments.jobs or cores(), len(plan.folds))
@@ -64,7 +66,7 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     console.print(f"{many(origins, 'origin')}, {many(count, 'training')}, {workers} side by side", highlight=False)
     with held(folder, "--name"), stoppable():  # so that the workers are stopped too
         try:
-            runs, failures = run_all(plan.folds, workers, console, folder / "workers.log")
+            runs, failures = train_all(plan.folds, workers, console, folder / "workers.log")
             failed = [f"{fold.name}: {reason}" for fold, reason in failures.items()]
             command = shlex.join(["python", "scripts/backtest.py", *sys.argv[1:]])
             broken = report(plan, runs, About(command, options, failed), folder, console) if runs else []

@@ -94,10 +94,13 @@ def _dots(axes: Axes, values: Mapping[str, Any], labels: Mapping[str, str]) -> N
     rows = [(labels.get(name, name), row["rmse"], BLUE) for name, row in values["models"].items()]
     rows += [(name, row["rmse"], GREY) for name, row in values["baselines"].items()]
     rows = sorted(rows, key=lambda row: row[1])[:MOST_FORECASTS]
-    for place, (_, error, colour) in enumerate(rows):
+    middle = (rows[0][1] + rows[-1][1]) / 2
+    for place, (name, error, colour) in enumerate(rows):
         axes.plot([error], [place], color=colour, marker="o")
-        axes.annotate(show(error), (error, place), (6, -3), textcoords="offset points", fontsize=7.5)
-    axes.set_yticks(range(len(rows)), [plain_text(name) for name, _, _ in rows])
+        side, gap = ("left", 6) if error <= middle else ("right", -6)  # names beside the axes would narrow both panels
+        words = f"{plain_text(name)}  {show(error)}"
+        axes.annotate(words, (error, place), (gap, -3), textcoords="offset points", fontsize=7.5, ha=side)
+    axes.set_yticks([])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.set_xlabel("RMSE")

@@ -95,7 +95,7 @@ def plan_folds(cfg: DictConfig, options: Options, folder: Path) -> Plan:
     folds = []
     for number, group in enumerate(np.unique(groups).tolist(), 1):
         chosen = starts[groups == group]
-        changes = _changes(cfg, int(chosen[0]), int(chosen[-1]) + horizon)
+        changes = _changes(cfg, count, int(chosen[0]), int(chosen[-1]) + horizon)
         config = plain(cfg) | {"output_dir": str(folder)}
         config["data"] = config["data"] | changes
         words = tuple(f"data.{key}={str(value).lower()}" for key, value in changes.items())
@@ -121,19 +121,28 @@ def _rows(cfg: DictConfig, options: Options, count: int) -> tuple[int, str]:
     return rows, asked
 
 
-def _changes(cfg: DictConfig, first: int, end: int) -> dict[str, Any]:
+def _changes(cfg: DictConfig, count: int, first: int, end: int) -> dict[str, Any]:
     """What a fold's data have of their own: they end with its last target, and its first origin begins the test.
+
+    A validation segment that is a fraction is as large beside the training segment as the config makes it on the whole
+    series, however few rows are left to test.
 
     Args:
         cfg: of all folds.
+        count: rows of the series.
         first: the first target row.
         end: the row after the last one.
     """
-    size = end - first
+    before, size = first, end - first
     if cfg.data.get("order") == "window_then_split":  # counted in windows, of which the first must not begin later
         begins = origins(range(end), cfg.data.window_size, cfg.data.horizon, cfg.data.stride)
-        size = len(begins) - int(np.searchsorted(begins, first, side="right")) + 1
-    return {"end": end, "test": size, "history": True}
+        before = int(np.searchsorted(begins, first, side="right")) - 1
+        size = len(begins) - before
+    validation, test = cfg.data.validation, cfg.data.test
+    if isinstance(validation, float):
+        tested = test if isinstance(test, float) else min(test / count, 1 - validation)
+        validation = round(before * min(1.0, validation / (1 - tested)))
+    return {"end": end, "validation": validation, "test": size, "history": True}
 
 
 def _check_history(fold: Fold, series: Series, asked: str) -> None:

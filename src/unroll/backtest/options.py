@@ -74,14 +74,10 @@ def compose_config(options: Options, config_dir: Path) -> DictConfig:
     check_keys(cfg, choices, typed, config_dir)
     if isinstance(cfg.get("free_run"), DictConfig):
         cfg.free_run = dict(FREE_RUN)
-    if isinstance(cfg.get("data"), DictConfig):
-        test = cfg.data.get("test")
+    if isinstance(cfg.get("data"), DictConfig) and cfg.data.get("test") == 0:
         if options.rows is None:
-            check_value("test", test)
-            if test == 0:
-                raise ConfigError("data.test=0: it says how many rows are forecast here: give --rows N")
-        else:
-            cfg.data.test = options.rows  # each fold sets its own
+            raise ConfigError("data.test=0: it says how many rows are forecast here: give --rows N")
+        cfg.data.test = options.rows
     check_config(cfg)
     return cfg
 

@@ -83,8 +83,9 @@ def printed(rows: Rows, console: Console) -> None:
     headings, cells = rows
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(headings[0], min_width=min(24, max(len(line[0]) for line in cells)), overflow="fold")
-    for heading in headings[1:]:
-        table.add_column(heading, justify="left" if heading == "verdict" else "right", no_wrap=True)
+    for number, heading in enumerate(headings[1:], 1):
+        least = max(map(len, (heading, *(line[number] for line in cells))))
+        table.add_column(heading, justify="left" if heading == "verdict" else "right", min_width=least)
     for line in cells:
         table.add_row(*line)
     print_whole(table, console)
