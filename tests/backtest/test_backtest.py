@@ -143,9 +143,9 @@ def test_the_numbers_are_those_of_the_predictions(done):
         assert 0 <= test["p_value"] <= 1 if test["p_value"] is not None else "not positive" in test["why"]
     for level in ("80",):
         inside = (table[f"low_{level}"] <= truth) & (truth <= table[f"high_{level}"])
-        assert values["intervals"][level]["coverage"] == pytest.approx(inside.mean())
+        assert values["intervals"]["ensemble"][level]["coverage"] == pytest.approx(inside.mean())
         width = (table[f"high_{level}"] - table[f"low_{level}"]).mean()
-        assert values["intervals"][level]["width"] == pytest.approx(width)
+        assert values["intervals"]["ensemble"][level]["width"] == pytest.approx(width)
 
 
 def test_the_same_command_uses_what_is_complete_and_gives_the_same_numbers(done):

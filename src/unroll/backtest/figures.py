@@ -51,17 +51,18 @@ def draw_backtest(
 def _forecasts(
     axes: Axes, series: Series, found: Forecasts, values: Mapping[str, Any], labels: Mapping[str, str]
 ) -> None:
-    """Truth, model with its widest intervals, best baseline; where each training begins."""
+    """Truth, model with its intervals, best baseline; where each training begins."""
     horizon = found.truth.shape[1]
     tiles = np.array(tiles_of(found.origins, horizon))
     rows = found.origins[tiles][:, None] + np.arange(horizon)
     span = slice(int(rows[0, 0]), int(rows[-1, -1]) + 1)
     axes.plot(*thin(series.index[span], series.target[span]), color=BLACK, marker=".", markersize=2.5, label="truth")
-    if found.intervals:
-        level = max(found.intervals)
-        x, low = joined(series.index, rows, found.intervals[level][0][tiles])
-        _, high = joined(series.index, rows, found.intervals[level][1][tiles])
-        axes.fill_between(x, low, high, color=BLUE, alpha=0.15, linewidth=0, label=f"{level} % interval")
+    intervals = found.intervals.get(found.main, {})
+    if intervals:
+        level = min(intervals)  # wider ones hide the series
+        x, low = joined(series.index, rows, intervals[level][0][tiles])
+        _, high = joined(series.index, rows, intervals[level][1][tiles])
+        axes.fill_between(x, low, high, color=BLUE, alpha=0.15, linewidth=0, label=f"{level:g} % interval")
     best = values["best_baseline"]
     for name, made, colour, style in (
         (best, found.baselines[best], ORANGE, "--"),

@@ -1,6 +1,5 @@
 """The forecasts of all folds: of the model and of every baseline, on the same targets."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,17 +11,16 @@ from unroll.backtest.folds import Fold
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.evaluation.classical import available, classical
-from unroll.evaluation.evaluate import Evaluation, Weights, evaluate, fit_reference
-from unroll.load import LoadedRun, load_run
+from unroll.evaluation.conformal import Ends
+from unroll.evaluation.evaluate import evaluate, fit_reference
+from unroll.evaluation.metrics import METRICS, Scores
+from unroll.evaluation.probabilistic import LEVELS
+from unroll.load import load_run
 from unroll.targets import build
 
 SEGMENT = "backtest"
-LEVELS = (80, 95)  # of intervals, in percent
 REFITTED = "linear autoregression"  # baselines that need no validation: fitted on all rows before the fold too
 ALL_ROWS = " (train + validation)"
-
-Ends = tuple[FloatArray, FloatArray]
-"""(n, H) lower and upper ends of intervals."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class Forecasts:
         models: (n, H) by name; the first one stands for the run.
         members: (K, n, H) of the replicas; K = 0 for a run without.
         baselines: (n, H) by name.
-        intervals: of the first model, by level in percent.
+        intervals: by name of a model and level in percent, calibrated on each fold's validation segment.
+        extra: scores of distributions, by name of a model: means over all origins and steps.
         notes: what is to be said of them.
     """
 
@@ -46,7 +45,8 @@ class Forecasts:
     models: Mapping[str, FloatArray]
     members: FloatArray
     baselines: Mapping[str, FloatArray]
-    intervals: Mapping[int, Ends]
+    intervals: Mapping[str, Mapping[float, Ends]]
+    extra: Mapping[str, Scores]
     notes: Sequence[str] = field(default=())
 
     @property
@@ -79,8 +79,12 @@ def forecast_fold(fold: Fold, path: Path) -> Forecasts:
         notes += said
     members = found.members["best"].forecasts if found.members else np.empty((0, *found.truth.shape))
     numbers = np.full(len(fold.origins), fold.number)
-    ends = _intervals(loaded, weights, found)
-    return Forecasts(fold.origins, numbers, found.truth, found.models, members, others, ends, notes)
+    extra = {
+        name: {key: found.scores[name][key] for key in found.scores[name].keys() - {*METRICS}} for name in found.models
+    }
+    about = found.interval_scores.get(found.main, {})
+    notes += [f"no {level} % intervals: {row['missing']}" for level, row in about.items() if "missing" in row]
+    return Forecasts(fold.origins, numbers, found.truth, found.models, members, others, found.intervals, extra, notes)
 
 
 def _refitted(fold: Fold, trained: WindowDataModule) -> dict[str, FloatArray]:
@@ -94,25 +98,6 @@ def _refitted(fold: Fold, trained: WindowDataModule) -> dict[str, FloatArray]:
     return {f"{name}{ALL_ROWS}": values for name, values in made.items() if name.startswith(REFITTED)}
 
 
-def _intervals(loaded: LoadedRun, weights: Weights, found: Evaluation) -> dict[int, Ends]:
-    """Split-conformal intervals of the first model, from the fold's own validation segment, step by step.
-
-    Source:
-        Lei et al. (2018), Distribution-free predictive inference for regression, algorithm 2.
-    """
-    if not len(loaded.datamodule.origins("validation")):
-        return {}
-    seen = evaluate(loaded.forecaster, loaded.datamodule, "validation", weights, loaded.reference)
-    errors = np.sort(np.abs(seen.models[seen.main] - seen.truth), axis=0)
-    made, ends = found.models[found.main], {}
-    for level in LEVELS:
-        rank = math.ceil((len(errors) + 1) * level / 100)
-        if rank <= len(errors):
-            half = errors[rank - 1]
-            ends[level] = (made - half, made + half)
-    return ends
-
-
 def together(parts: Sequence[Forecasts]) -> Forecasts:
     """The forecasts of all folds, in the order of time; what is missing in one of them is left away, and that said."""
     first, notes = parts[0], _told_once(parts)
@@ -123,12 +108,12 @@ def together(parts: Sequence[Forecasts]) -> Forecasts:
         shared = [name for name in tables[0] if name not in partly]
         return {name: np.concatenate([table[name] for table in tables]) for name in shared}
 
-    levels = [level for level in LEVELS if all(level in part.intervals for part in parts)]
-    ends = {
-        level: tuple(np.concatenate([part.intervals[level][end] for part in parts]) for end in (0, 1))
-        for level in levels
-    }
-    notes += [f"no {level} % intervals: too few validation windows" for level in LEVELS if level not in levels]
+    ends: dict[str, dict[float, Ends]] = {}
+    for name in first.models:
+        tables = [part.intervals.get(name, {}) for part in parts]
+        for level in [level for level in LEVELS if all(level in table for table in tables)]:
+            low, high = (np.concatenate([table[level][end] for table in tables]) for end in (0, 1))
+            ends.setdefault(name, {})[level] = (low, high)
     return replace(
         first,
         origins=np.concatenate([part.origins for part in parts]),
@@ -137,9 +122,21 @@ def together(parts: Sequence[Forecasts]) -> Forecasts:
         models=joined([part.models for part in parts]),
         members=np.concatenate([part.members for part in parts], axis=1),
         baselines=joined([part.baselines for part in parts]),
-        intervals={level: (low, high) for level, (low, high) in ends.items()},
+        intervals=ends,
+        extra={name: _mean(parts, name) for name in first.models},
         notes=notes,
     )
+
+
+def _mean(parts: Sequence[Forecasts], name: str) -> Scores:
+    """Of the extra scores of one model, which are means over each fold's origins; None where a fold has none."""
+    found: Scores = {}
+    for key in parts[0].extra[name]:
+        values = [part.extra[name][key] for part in parts]
+        known = [value for value in values if value is not None]
+        weights = [len(part.origins) for part in parts]
+        found[key] = float(np.average(known, weights=weights)) if len(known) == len(values) else None
+    return found
 
 
 def _told_once(parts: Sequence[Forecasts]) -> list[str]:

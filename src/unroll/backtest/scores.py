@@ -12,7 +12,7 @@ from unroll.data.series import FloatArray
 from unroll.evaluation.comparison import RESAMPLES, Measure, block_length, diebold_mariano, difference
 from unroll.evaluation.evaluate import forecast_column
 from unroll.evaluation.metrics import best_by, scores, skill
-from unroll.evaluation.replicas import ENSEMBLE, mean_scores, spread, with_seeds
+from unroll.evaluation.replicas import ENSEMBLE, MIXTURE, mean_scores, spread, with_seeds
 
 POWERS: Mapping[Measure, Any] = {"rmse": 2, "mae": 1}  # the losses that the test compares
 OWN = ("fold", "origin", "step", "truth")  # columns of predictions.csv
@@ -35,7 +35,7 @@ def score(found: Forecasts, scale: float, seed: int, step: int) -> dict[str, Any
         row = scores(truth, made, scale)
         return row | {"skill": skill(row["rmse"], baselines[best]["rmse"], truth)}
 
-    models = {name: with_skill(made) for name, made in found.models.items()}
+    models = {name: with_skill(made) | found.extra[name] for name, made in found.models.items()}
     members = [with_skill(made) for made in found.members]
     replicated = {}
     if members:
@@ -57,7 +57,10 @@ def score(found: Forecasts, scale: float, seed: int, step: int) -> dict[str, Any
             "with": {name: compared(errors, other, seed, step) for name, other in others.items()},
         },
         "by_step": _by_step(found, errors, others, step),
-        "intervals": {f"{level:g}": _coverage(truth, *ends) for level, ends in found.intervals.items()},
+        "intervals": {
+            name: {f"{level:g}": _coverage(truth, *ends) for level, ends in levels.items()}
+            for name, levels in found.intervals.items()
+        },
     }
 
 
@@ -164,8 +167,11 @@ def predictions_table(found: Forecasts, index: pd.Index, seed: int) -> pd.DataFr
     }
     columns |= {forecast_column(name): made.ravel() for name, made in found.models.items()}
     columns |= {forecast_column("best", seed + number): made.ravel() for number, made in enumerate(found.members)}
-    for level, ends in found.intervals.items():
-        columns |= {f"{side}_{level:g}": end.ravel() for side, end in zip(("low", "high"), ends, strict=True)}
+    for model, levels in found.intervals.items():
+        suffix = "" if model == found.main else f"_{model}"
+        for level, ends in levels.items():
+            sides = zip(("low", "high"), ends, strict=True)
+            columns |= {f"{side}_{level:g}{suffix}": end.ravel() for side, end in sides}
     return pd.DataFrame(columns | {name: made.ravel() for name, made in found.baselines.items()})
 
 
@@ -178,4 +184,6 @@ def labels(model: str, replicas: int) -> dict[str, str]:
     """
     if replicas == 1:
         return {"best": model}
-    return {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"}
+    return {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"} | {
+        MIXTURE: f"{model}, mixture of {replicas}"
+    }

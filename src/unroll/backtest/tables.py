@@ -47,14 +47,17 @@ def step_rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> Rows:
     return ["RMSE by step", *(str(at + 1) for at in chosen)], rows
 
 
-def interval_rows(values: Mapping[str, Any]) -> Rows:
-    """Coverage and width of the intervals."""
-    write = writer([row["width"] for row in values["intervals"].values()])
-    rows = [
-        [f"{level} %", f"{row['coverage']:.1%}".replace("%", " %"), write(row["width"])]
-        for level, row in values["intervals"].items()
-    ]
-    return ["intervals", "coverage", "mean width"], rows
+def interval_rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> Rows:
+    """Coverage and width of the intervals, and the CRPS of distributions."""
+    named = [(name, level, row) for name, levels in values["intervals"].items() for level, row in levels.items()]
+    write = writer([row["width"] for _, _, row in named])
+    crps = {name: row.get("crps") for name, row in values["models"].items()}
+    score = writer([value for value in crps.values() if value is not None])
+    rows = []
+    for name, level, row in named:
+        cells = [labels.get(name, name), f"{level} %", f"{100 * row['coverage']:.1f} %", write(row["width"])]
+        rows.append([*cells, *([score(crps[name])] if any(crps.values()) else [])])
+    return ["intervals", "level", "coverage", "mean width", *(["CRPS"] if any(crps.values()) else [])], rows
 
 
 def score_rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> Rows:
@@ -112,7 +115,7 @@ def print_backtest(
         soft_wrap=True,
     )
     tables += [step_rows(values, labels)] if values["horizon"] > 1 else []
-    tables += [interval_rows(values)] if values["intervals"] else []
+    tables += [interval_rows(values, labels)] if values["intervals"] else []
     for rows in tables:
         printed(rows, console)
     for line in lines:
@@ -140,7 +143,7 @@ def page(values: Mapping[str, Any], labels: Mapping[str, str], lines: Sequence[s
     if values["horizon"] > 1:
         parts += ["## By step ahead", markdown(step_rows(values, labels))]
     if values["intervals"]:
-        parts += ["## Intervals", markdown(interval_rows(values))]
+        parts += ["## Intervals", markdown(interval_rows(values, labels))]
     parts += ["## Trainings", markdown(fold_rows(values))]
     return "\n\n".join([*parts, "![backtest](backtest.png)"]) + "\n"
 

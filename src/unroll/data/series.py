@@ -32,7 +32,8 @@ class Series:
         unit: of the target, for axes and tables.
         kind: "synthetic" or "simulated" where the numbers are made up, and then said wherever they are shown.
         season: rows in one season, where the index tells (7 for days, 12 for months).
-        known_ahead: columns whose future values are known (such as the day of week).
+        known_ahead: columns whose future values are known (such as a price that is set in advance).
+        ahead: (n, K) these columns, in their order, in the rows after the end, as far as they are known; None: no row.
     """
 
     values: FloatArray
@@ -43,6 +44,7 @@ class Series:
     kind: str = ""
     season: int | None = None
     known_ahead: tuple[str, ...] = ()
+    ahead: FloatArray | None = None
 
     @property
     def title(self) -> str:
@@ -74,6 +76,9 @@ class Series:
                 f"series {self.name}: column {shown(self.columns[column])} is infinite at {self.label(row)} "
                 f"({len(infinite)} infinite values in all)"
             )
+        if self.ahead is not None and np.isinf(self.ahead).any():
+            column = self.known_ahead[np.argwhere(np.isinf(self.ahead))[0][1]]
+            raise DataError(f"series {self.name}: column {shown(column)} is infinite after the end of the series")
         with np.errstate(over="ignore"):
             sizes = np.nanmax(self.values, axis=0, initial=-np.inf) - np.nanmin(self.values, axis=0, initial=np.inf)
         beyond = np.flatnonzero((sizes > LARGEST) | (np.nanmax(np.abs(self.values), axis=0, initial=0) > LARGEST))
@@ -97,7 +102,8 @@ class Series:
         index = pd.DatetimeIndex(self.index).as_unit("us").asi8 if dates else self.index.to_numpy()
         text = json.dumps(about | {"dates": dates, "index_name": self.index.name})
         with path.open("wb") as file:
-            np.savez(file, values=self.values, index=index, about=np.array(text))
+            parts = {"values": self.values, "index": index, "about": np.array(text)}
+            np.savez(file, **(parts if self.ahead is None else parts | {"ahead": self.ahead}))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> "Series":
@@ -111,13 +117,18 @@ class Series:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
                 values, index, about = parts["values"], parts["index"], json.loads(str(parts["about"]))
+                ahead = parts.get("ahead")
             is_dates, index_name = about.pop("dates"), about.pop("index_name")
             stamps = pd.Index(index.astype("datetime64[us]") if is_dates else index, name=index_name)
             columns, known_ahead = tuple(about.pop("columns")), tuple(about.pop("known_ahead"))
-            series = cls(values, stamps, columns, known_ahead=known_ahead, **about)
+            series = cls(values, stamps, columns, known_ahead=known_ahead, ahead=ahead, **about)
             rows, width = values.shape
             if values.dtype != np.float64 or stamps.shape != (rows,) or len(columns) != width:
                 raise ValueError("values, index and columns do not fit together")
+            if ahead is not None and (ahead.dtype != np.float64 or ahead.shape[1:] != (len(known_ahead),)):
+                raise ValueError("the rows after the end do not fit the columns that are known ahead")
+            if not set(known_ahead) <= set(columns):
+                raise ValueError("a column that is known ahead is not there")
             if not isinstance(series.season, int | None):
                 raise ValueError("its season is no number")
             return series
@@ -179,7 +190,12 @@ def until(series: Series, end: int | str) -> Series:
             raise ConfigError(f"data.end={end}: {span}: no row is left")
         if kept == rows and last > series.index[-1]:
             raise ConfigError(f"data.end={end}: {span}: give a date inside, or null for all")
-    return replace(series, values=series.values[:kept].copy(), index=series.index[:kept])
+    known = [series.columns.index(name) for name in series.known_ahead]
+    ahead = series.ahead
+    if known and kept < rows:  # of a row that has not happened yet, these are known
+        parts = [series.values[kept:, known], *([] if ahead is None else [ahead])]
+        ahead = np.concatenate(parts)
+    return replace(series, values=series.values[:kept].copy(), index=series.index[:kept], ahead=ahead)
 
 
 def _date(text: str) -> pd.Timestamp:
@@ -200,7 +216,7 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
 
     `interpolate` draws a straight line inside the training segment; after it, the last value is carried
     forward, as in `ffill`. A line through a missing test input would end in the target that is to be
-    forecast.
+    forecast. The rows after the end, of columns that are known ahead, go on in the same way.
 
     Args:
         series: with NaN where values are missing.
@@ -214,6 +230,8 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
         DataError: names the rows, where missing=error or there is no value to carry forward.
     """
     holes = np.isnan(series.values)
+    if series.ahead is not None and np.isnan(series.ahead).any():
+        series = _fill_ahead(series, missing, train_rows)
     if not holes.any():
         return series, holes
     if missing == "error":
@@ -239,3 +257,19 @@ def fill_missing(series: Series, missing: str, train_rows: int) -> tuple[Series,
             "carry forward: remove these rows"
         )
     return replace(series, values=np.ascontiguousarray(values)), holes
+
+
+def _fill_ahead(series: Series, missing: str, train_rows: int) -> Series:
+    """Without NaN in the rows after the end, as if they were rows of the series."""
+    assert series.ahead is not None
+    known = [series.columns.index(name) for name in series.known_ahead]
+    both = np.concatenate([series.values[:, known], series.ahead])
+    if missing == "error":
+        row, column = np.argwhere(np.isnan(series.ahead))[0]
+        raise DataError(
+            f"series {series.name} has no value for {shown(series.known_ahead[column])} in row {row + 1} after its "
+            "end, and other columns have: mend the data, or set data.missing=ffill"
+        )
+    names = tuple(series.known_ahead)
+    whole = Series(both, pd.RangeIndex(len(both)), names, series.name)
+    return replace(series, ahead=fill_missing(whole, missing, train_rows)[0].values[len(series.values) :])

@@ -49,6 +49,7 @@ def as_values(evaluation: Evaluation, seed: int) -> dict[str, Any]:
         "baselines": {name: evaluation.scores[name] for name in evaluation.baselines},
         "best_baseline": evaluation.best_baseline,
         **steps,
+        **({"intervals": evaluation.interval_scores} if evaluation.interval_scores else {}),
     }
 
 
@@ -103,7 +104,7 @@ def _rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
     """In their order."""
     models, others, spreads = values["models"], values["baselines"], values.get("spread", {})
     rows = []
-    for name in ("best", "ensemble", "last"):
+    for name in ("best", "ensemble", "mixture", "last"):
         if name not in labels or name not in models:
             continue
         ends = spreads.get(name)
