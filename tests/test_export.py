@@ -109,7 +109,8 @@ def test_the_file_holds_no_paths(untrained, kind):
 def test_a_large_level_eats_no_small_change(untrained):
     loaded = untrained()
     network, transform = loaded.forecaster.network, loaded.datamodule.transform
-    raised = dataclasses.replace(transform, offset=transform.offset + 1e9)
+    (step,) = transform.steps
+    raised = dataclasses.replace(transform, steps=(dataclasses.replace(step, offset=step.offset + 1e9),))
     past = loaded.datamodule.series.values[:24][None]
     made = RawForecaster([network], transform)(torch.from_numpy(past))
     found = RawForecaster([network], raised)(torch.from_numpy(past + 1e9))
@@ -149,7 +150,7 @@ def test_a_file_that_forecasts_otherwise_is_not_written(untrained, monkeypatch):
     earlier, right = path.read_bytes(), RawForecaster.forward
 
     def wrong(self, past: Tensor, future: Tensor | None = None) -> Tensor:
-        return right(self, past, future) + 1e-4 * self.scale[0]
+        return right(self, past, future) + 1e-4 * float(self.transform.steps[0].scale[0])
 
     monkeypatch.setattr(RawForecaster, "forward", wrong)
     with pytest.raises(RunError, match="was not written: its forecasts differ from the run's own by up to"):

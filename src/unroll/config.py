@@ -5,7 +5,7 @@ the command line.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unroll.errors import ConfigError, nearest
-from unroll.rules import RULES
+from unroll.rules import POINTWISE_WORDS, RULES, WINDOW_WORDS
 from unroll.targets import check_target
 
 TOP_KEYS = (
@@ -65,6 +65,31 @@ def check_order(order: str, history: bool) -> None:
         raise ConfigError(
             "data.order=window_then_split and data.history=false contradict each other: the windows of a whole series "
             "read across any split; use data.order=split_then_window"
+        )
+
+
+def check_inputs(transform: str | Sequence[str], calendar: str | Sequence[str], holidays: str | None) -> None:
+    """Raise ConfigError for a chain in the wrong order, and for a calendar and holidays that do not belong together."""
+    chain = [transform] if isinstance(transform, str) else list(transform)
+    inside = [word for word in chain if word in WINDOW_WORDS]
+    if inside and chain[-len(inside) :] != inside:
+        right = ",".join([word for word in chain if word in POINTWISE_WORDS] + inside)
+        raise ConfigError(
+            f"data.transform=[{','.join(chain)}]: {inside[0]} works inside of each window, so it stands behind the "
+            f"words that work on the whole series: data.transform=[{right}]"
+        )
+    words = [calendar] if isinstance(calendar, str) else list(calendar)
+    twice = [word for word in words if words.count(word) > 1]
+    if twice:
+        raise ConfigError(f"data.calendar=[{','.join(words)}]: {twice[0]} stands twice: name it once")
+    if "holiday" in words and holidays is None:
+        raise ConfigError(
+            "data.calendar asks for holiday: set data.holidays to a country (such as DE) or to a 0/1 column of the file"
+        )
+    if holidays is not None and not {"holiday", "auto"} & set(words):
+        raise ConfigError(
+            f"data.holidays={holidays} is used by data.calendar alone: put holiday into it, such as "
+            f"data.calendar=[{','.join([*words, 'holiday'])}]"
         )
 
 
@@ -131,6 +156,7 @@ def _check_combinations(cfg: DictConfig) -> None:
             "fractions must add up to less than 1"
         )
     check_order(data.get("order", "split_then_window"), data.get("history", True))
+    check_inputs(data.get("transform", "none"), data.get("calendar", ()), data.get("holidays"))
     if data.test == 0 and not cfg.get("evaluate_train"):
         raise ConfigError(
             "data.test=0: a run needs a test segment: give a fraction or a count, or set evaluate_train=true to score "

@@ -6,9 +6,10 @@ onnx           session = onnxruntime.InferenceSession("model.onnx")
                session.run(None, {"past": past})[0]     past (B, W, F) float64 array, to (B, H) float64
 
 All values are in the series' own units: the transform is inside. B is free, W and F are the run's. A run with columns
-that are known ahead takes a second input, `future` (B, H, C). Both files say which columns these are, as JSON: the
-extra file `unroll.json` of the first (`torch.export.load(..., extra_files={"unroll.json": ""})`), the entry `unroll` of
-the other's metadata. Neither holds values of the series, or paths of this machine.
+that are known ahead takes a second input, `future` (B, H, C). Both files say which columns these are, and how those of
+the calendar are made from dates, as JSON: the extra file `unroll.json` of the first (`torch.export.load(...,
+extra_files={"unroll.json": ""})`), the entry `unroll` of the other's metadata. Neither holds values of the series, or
+paths of this machine.
 
 Of a run with replicas a file holds all the networks, and gives the mean of their forecasts: 16 GRUs of 32 units make a
 file of 0.6 MB, and take 4 s more than one to write (12 s as ONNX).
@@ -39,7 +40,7 @@ from torch.export import Dim, ExportedProgram
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
-from unroll.data.transforms import Affine
+from unroll.data.transforms import Transform
 from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.evaluate import forecast
@@ -62,24 +63,15 @@ class RawForecaster(nn.Module):
     Args:
         networks: of the replicas, one for a run without; copies are kept, without dropout and without gradients.
         transform: of the series' columns.
-        future_columns: columns that are known ahead; C of them.
     """
 
-    offset: Tensor
-    scale: Tensor
-    future_offset: Tensor
-    future_scale: Tensor
-
-    def __init__(self, networks: Sequence[Network], transform: Affine, future_columns: Sequence[int] = ()) -> None:
+    def __init__(self, networks: Sequence[Network], transform: Transform) -> None:
         super().__init__()
         copies = [copy.deepcopy(network).cpu().eval().requires_grad_(False) for network in networks]
         self.networks = nn.ModuleList(copies)
         self.shape = networks[0].shape
         self.dtype = next(networks[0].parameters()).dtype
-        columns = list(future_columns)
-        for name, values in (("offset", transform.offset), ("scale", transform.scale)):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
-            self.register_buffer(f"future_{name}", torch.tensor(values[columns], dtype=torch.float64))
+        self.transform = transform
 
     def forward(self, past: Tensor, future: Tensor | None = None) -> Tensor:
         """The networks' mean forecast, float64 in the series' units on both sides: a large level eats no small change.
@@ -91,14 +83,15 @@ class RawForecaster(nn.Module):
         Returns:
             (B, H).
         """
-        scaled = ((past - self.offset) / self.scale).to(self.dtype)  # (B, W, F)
+        columns = list(self.shape.future_columns)
+        scaled = self.transform.apply(past).to(self.dtype)  # (B, W, F)
         if future is None:
             ahead = scaled.new_zeros(scaled.shape[0], self.shape.horizon, 0)
         else:
-            ahead = ((future - self.future_offset) / self.future_scale).to(self.dtype)  # (B, H, C)
+            ahead = self.transform.only(columns).apply(future).to(self.dtype)  # (B, H, C)
         made = [network(scaled, ahead).to(torch.float64) for network in self.networks]  # K times (B, H)
         mean = made[0] if len(made) == 1 else torch.stack(made).mean(0)
-        return mean * self.scale[0] + self.offset[0]
+        return self.transform.target_to_units(mean)
 
 
 @dataclass(frozen=True)
@@ -162,7 +155,7 @@ def export_run(loaded: LoadedRun, kind: str = "torch-export", path: Path | None 
     for state in loaded.weights["best"]:
         loaded.forecaster.load_state_dict(state)
         networks.append(copy.deepcopy(network))
-    raw = RawForecaster(networks, loaded.trained.transform, _future_columns(loaded.trained))
+    raw = RawForecaster(networks, loaded.trained.transform)
     about = {
         "run": loaded.run.path.name,
         "series": series.name,
@@ -171,6 +164,7 @@ def export_run(loaded: LoadedRun, kind: str = "torch-export", path: Path | None 
         "target": series.columns[0],
         "past": list(series.columns),
         "future": list(series.known_ahead),
+        "calendar": loaded.trained.calendar.recipes,
         "window_size": network.shape.window_size,
         "horizon": network.shape.horizon,
         "networks": len(networks),
@@ -247,9 +241,10 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
     for state in loaded.weights["best"]:
         loaded.forecaster.load_state_dict(state)
         each.append(forecast(loaded.forecaster.cpu(), loader).numpy().astype(np.float64))
-    expected = transform.invert_target(np.mean(each, axis=0))
+    mean = np.mean(each, axis=0)
+    expected = transform.invert_target(mean)
     sizes = (*BATCH_SIZES, min(len(origins), loader.batch_size))
-    difference = 0.0
+    difference = scaled = 0.0
     for size in sizes:
         for chosen in _batches(len(origins), size):
             found = program(raw_windows(datamodule, origins[chosen]))
@@ -259,12 +254,14 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
                     f"{found.dtype}, not {expected[chosen].shape} and float64"
                 )
             difference = max(difference, _largest(found - expected[chosen]))
+            scaled = max(scaled, _largest(transform.apply_target(found) - transform.apply_target(expected[chosen])))
     spread = float(target.std())
-    allowed = TOLERANCE * max(spread, _largest(expected - transform.offset[0]))
-    if difference > allowed:
+    # roundings are those of the network, which computes in scaled units
+    allowed = TOLERANCE * max(float(transform.apply_target(target).std()), _largest(mean))
+    if scaled > allowed:
         raise RunError(
-            f"{path} was not written: its forecasts differ from the run's own by up to {difference:.3g}, and roundings "
-            f"explain {allowed:.3g}"
+            f"{path} was not written: its forecasts differ from the run's own by up to {difference:.3g} "
+            f"({scaled:.3g} in scaled units, of which roundings explain {allowed:.3g})"
         )
     relative = difference / spread if spread else math.inf
     inputs = _inputs(loaded.forecaster.network.shape)
@@ -273,7 +270,7 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
 
 def raw_windows(datamodule: WindowDataModule, origins: np.ndarray) -> list[FloatArray]:
     """What a file takes: past (B, W, F), and future (B, H, C) where C > 0, in the series' units."""
-    values, columns = datamodule.series.values, _future_columns(datamodule)
+    values, columns = datamodule.series.values, list(datamodule.shape.future_columns)
     windows = [values[origins[:, None] + np.arange(-datamodule.window_size, 0)]]
     if columns:
         windows.append(values[origins[:, None] + np.arange(datamodule.horizon)][:, :, columns])
@@ -301,11 +298,6 @@ def _inputs(shape: WindowShape) -> dict[str, tuple[str | int, ...]]:
     if shape.future_features:
         inputs["future"] = ("B", shape.horizon, shape.future_features)
     return inputs
-
-
-def _future_columns(datamodule: WindowDataModule) -> list[int]:
-    series = datamodule.series
-    return [series.columns.index(column) for column in series.known_ahead]
 
 
 @contextmanager

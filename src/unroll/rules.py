@@ -12,6 +12,9 @@ from collections.abc import Callable
 from unroll.errors import nearest
 
 LARGEST_INTEGER = 2**63 - 1  # that arrays can hold
+POINTWISE_WORDS = ("none", "log1p", "standard", "minmax", "robust")  # of data.transform: row by row
+WINDOW_WORDS = ("difference", "seasonal_difference", "window_centre", "window_standard")  # window by window
+CALENDAR_WORDS = ("weekday", "month", "day_of_year", "hour", "week", "holiday")
 
 Rule = Callable[[object], str | None]
 """Says what a value must be, or None where it is right."""
@@ -115,6 +118,28 @@ def list_of(rule: Rule, name: str, example: str) -> Rule:
     return list_rule
 
 
+def words_of(example: str, *options: str, alone: tuple[str, ...] = ()) -> Rule:
+    """A word, or a list of several, none of which is unknown.
+
+    Args:
+        example: of a list.
+        options: the words.
+        alone: words that stand in no list.
+    """
+
+    def words_rule(value: object) -> str | None:
+        if isinstance(value, str) and value in (*options, *alone):
+            return None
+        parts = value if isinstance(value, list | tuple) else [value]
+        wrong = [part for part in parts if part not in options]
+        if not wrong and isinstance(value, list | tuple):
+            return None
+        hint = nearest(str(wrong[0]), (*options, *alone))
+        return f"one of {', '.join((*alone, *options))}, or a list such as [] or {example}{hint}"
+
+    return words_rule
+
+
 def folder(value: object) -> str | None:
     """A path as it is."""
     fits = text(value) is None and not str(value).startswith("~")
@@ -135,6 +160,13 @@ def zone(value: object) -> str | None:
         fits = False
     hint = "" if fits else nearest(str(value), zoneinfo.available_timezones())
     return None if fits else f"the IANA name of a time zone, such as Europe/Berlin{hint}"
+
+
+def _levels(value: object) -> str | None:
+    """Levels of quantiles; that they increase, and hold the median, is said by the head."""
+    inside = number(above=0, below=1)
+    fits = isinstance(value, list | tuple) and len(value) > 2 and all(inside(level) is None for level in value)
+    return None if fits else "a list of at least three numbers between 0 and 1, such as [0.1,0.5,0.9]"
 
 
 def _part(value: object) -> str | None:
@@ -170,8 +202,12 @@ RULES: dict[str, Rule] = {
     "history": boolean,
     "validation": _part,
     "test": _part,
-    "transform": choice("none", "minmax", "standard"),
+    "transform": words_of("[log1p,standard]", *POINTWISE_WORDS, *WINDOW_WORDS),
+    "calendar": words_of("[weekday,month]", *CALENDAR_WORDS, alone=("auto",)),
+    "calendar_encoding": choice("one_hot", "cyclic"),
+    "holidays": optional(text),
     "seasonal_period": optional(integer(1)),
+    "end": optional(either(integer(1), text)),
     "missing": choice("error", "interpolate", "ffill", "zero"),
     "points": integer(2),
     "period": number(above=0),
@@ -189,6 +225,7 @@ RULES: dict[str, Rule] = {
     "date_format": optional(text),
     "timezone": optional(zone),
     "covariates": list_of(text, "column names", "[price]"),
+    "known_ahead": list_of(text, "column names", "[price]"),
     "separator": character,
     "decimal": text,
     "encoding": text,
@@ -200,6 +237,7 @@ RULES: dict[str, Rule] = {
     "num_layers": integer(1, 1000),
     "dropout": number(0, below=1),
     "head_sizes": list_of(integer(1), "positive integers", "[16,8]"),
+    "levels": _levels,
     "sizes": list_of(integer(1), "positive integers", "[16,8]"),
     "input_layout": choice("sequence", "features"),
     "loss": choice("mse", "mae", "huber"),

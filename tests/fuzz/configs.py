@@ -43,6 +43,7 @@ KEYS = {  # what is valid for a key alone, and small; with others it may still b
     "data.test": ["0", "0.2", "9"],
     "data.transform": ["none", "minmax", "standard"],
     "data.seasonal_period": ["null", "1", "7", "1000", "9223372036854775807"],
+    "data.end": ["null", "50", "1000", "2018-06-01", "'2018-06-01 12:00'", "now", "2018"],
     "data.points": ["2", "60", "120"],
     "data.period": ["25", "1e-300", "1e300", "0.1"],
     "data.step": ["null", "1", "1e-300", "0.01", "1e300"],

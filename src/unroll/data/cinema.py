@@ -4,6 +4,7 @@ The public Kaggle data set "Cinema Tickets" (142,524 rows, one a film, cinema an
 use. Its file is read as it is, and so is a file already summed to days.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -14,7 +15,7 @@ from unroll.config import check_arguments
 from unroll.data.files import listed, read_header, require_columns, shown
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
-from unroll.data.tables import check_fields, on_grid, read_table
+from unroll.data.tables import as_series, check_fields, on_grid, read_table, with_holidays
 from unroll.errors import ConfigError, DataError
 
 FIRST_DAY = "2018-03-14"
@@ -32,6 +33,7 @@ class CinemaData(WindowDataModule):
             `simulate`).
         target: the column of sales; None: total_sales, else tickets_sold, else the only other column.
         date: the column of dates.
+        known_ahead: of a daily file, as in CSVData.
         cinema_code, film_code: of the screenings file, one cinema or film; None: all of them.
         missing: as in CSVData, for days without a row; `zero` suits a film or a cinema that was not on.
         days: how many days to simulate.
@@ -44,6 +46,7 @@ class CinemaData(WindowDataModule):
         path: str | None = None,
         target: str | None = None,
         date: str = "date",
+        known_ahead: Sequence[str] = (),
         cinema_code: int | str | None = None,
         film_code: int | str | None = None,
         missing: str = "error",
@@ -52,9 +55,10 @@ class CinemaData(WindowDataModule):
     ) -> None:
         super().__init__(**windowing)
         check_arguments(path=path, target=target, date=date, cinema_code=cinema_code, film_code=film_code)
-        check_arguments(missing=missing, days=days)
+        check_arguments(missing=missing, days=days, known_ahead=known_ahead)
         self.path = Path(path).expanduser() if path else None
         self.target, self.date, self.missing, self.days = target, date, missing, days
+        self.known_ahead = list(known_ahead)
         self.codes = {"cinema_code": cinema_code, "film_code": film_code}
 
     def load(self) -> Series:
@@ -69,7 +73,16 @@ class CinemaData(WindowDataModule):
         target = self.target or self._sales_column(columns)
         if target == self.date:
             raise DataError(f"data.target and data.date are both {target}: they must be two columns")
+        twice = [name for name in self.known_ahead if name in (target, self.date) or self.known_ahead.count(name) > 1]
+        if twice:
+            raise DataError(f"column {shown(twice[0])} has two parts to play: target, date or known ahead")
         summed = {"film_code", "cinema_code"} <= set(columns)
+        known: list[str] = []
+        if summed and self.known_ahead:
+            raise DataError(
+                f"data.known_ahead={self.known_ahead[0]}: {self.path.name} is a screenings file, whose rows are "
+                "summed to days: use a daily file"
+            )
         if summed:
             table = self._sum_screenings(self.path, target)
         else:
@@ -79,19 +92,22 @@ class CinemaData(WindowDataModule):
                     f"data.{asked[0]} is set, but {self.path.name} is a daily file without the columns "
                     f"film_code and cinema_code; it has: {listed(columns)}"
                 )
+            known = with_holidays(self.known_ahead, self.holidays, columns, (target, self.date))
             index_name = self.fitted_before.index_name if self.fitted_before else None
-            table = read_table(self.path, date=self.date, numbers=[target], index_name=index_name)
-        table, season = on_grid(table, self.path, self.date, self.missing, summed=summed)
+            table = read_table(self.path, date=self.date, numbers=[target, *known], index_name=index_name)
+        table, season = on_grid(table, self.path, self.date, self.missing, summed=summed, known=known)
         chosen = "".join(
             f" {name.removesuffix('_code')} {code}" for name, code in self.codes.items() if code is not None
         )
         unit = "tickets" if target == "tickets_sold" else ""
-        return Series(table.to_numpy(), table.index, (target,), f"cinema{chosen}", unit, season=season)
+        return as_series(table, known, f"cinema{chosen}", unit, season)
 
     def _simulated(self) -> Series:
         asked = [name for name, code in self.codes.items() if code is not None]
         if asked:
             raise ConfigError(f"data.{asked[0]} chooses from a screenings file: give data.path too")
+        if self.known_ahead:
+            raise ConfigError(f"data.known_ahead={self.known_ahead[0]} is a column of a file: give data.path too")
         target = self.target or SALES_COLUMNS[0]
         if target not in SALES_COLUMNS:
             raise ConfigError(f"data.target={target}: the simulation has {' and '.join(SALES_COLUMNS)}")
@@ -104,7 +120,7 @@ class CinemaData(WindowDataModule):
         for name in SALES_COLUMNS:
             if name in columns:
                 return name
-        others = [column for column in columns if column != self.date]
+        others = [column for column in columns if column not in (self.date, self.holidays, *self.known_ahead)]
         if self.path and (len(others) != 1 or self.date not in columns):
             raise DataError(
                 f"{self.path.name}: which column are the sales? Set data.target (and data.date) to columns "

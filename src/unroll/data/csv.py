@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
-
 from unroll.config import check_arguments
 from unroll.data.files import check_dialect, listed, read_header, separator_hint, shown
 from unroll.data.module import WindowDataModule, Windowing
 from unroll.data.series import Series
-from unroll.data.tables import on_grid, read_table
+from unroll.data.tables import as_series, on_grid, read_table, with_holidays
 from unroll.errors import ConfigError, DataError
 
 
@@ -23,6 +21,9 @@ class CSVData(WindowDataModule):
         date: the column of dates; None: rows are equally spaced steps.
         date_format: strptime format of the dates; None: ISO 8601, as in 2018-03-14 or 2018-03-14 20:30.
         covariates: further columns that the model reads (past covariates).
+        known_ahead: further columns that are known ahead, which need not be covariates too. Rows at the end whose
+            target is empty and in which these are filled are the future: no rows of the series, and read by forecasts
+            that go past its end.
         missing: what to do with gaps in the dates and empty fields: error (naming the rows), interpolate (in
             the training segment; after it the last value is carried forward) or ffill, or zero. A value that
             was filled in is read, and never a target.
@@ -42,6 +43,7 @@ class CSVData(WindowDataModule):
         date: str | None = None,
         date_format: str | None = None,
         covariates: Sequence[str] = (),
+        known_ahead: Sequence[str] = (),
         missing: str = "error",
         timezone: str | None = None,
         separator: str = ",",
@@ -52,6 +54,7 @@ class CSVData(WindowDataModule):
     ) -> None:
         super().__init__(**windowing)
         check_arguments(path=path, target=target, date=date, date_format=date_format, covariates=covariates)
+        check_arguments(known_ahead=known_ahead)
         check_arguments(missing=missing, timezone=timezone, decimal=decimal, encoding=encoding)
         if path is None:
             raise ConfigError("data.path is not set: give data.path=FILE.csv")
@@ -62,7 +65,7 @@ class CSVData(WindowDataModule):
         check_dialect(separator, decimal)
         self.path = Path(path).expanduser()
         self.target, self.date, self.date_format = target, date, date_format
-        self.covariates = list(covariates)
+        self.covariates, self.known_ahead = list(covariates), list(known_ahead)
         self.missing, self.timezone = missing, timezone
         self.separator, self.decimal, self.encoding, self.unit = separator, decimal, encoding, unit
 
@@ -74,12 +77,15 @@ class CSVData(WindowDataModule):
         """
         columns = read_header(self.path, separator=self.separator, encoding=self.encoding)
         target = self.target or self._only_column(columns)
-        repeated = [name for name in self.covariates if name in (target, self.date) or self.covariates.count(name) > 1]
+        lists = (self.covariates, self.known_ahead)
+        repeated = [name for names in lists for name in names if name in (target, self.date) or names.count(name) > 1]
         if repeated or target == self.date:
             raise DataError(
-                f"column {shown((repeated or [target])[0])} has two parts to play: target, date or covariate"
+                f"column {shown((repeated or [target])[0])} has two parts to play: target, date, covariate or known "
+                "ahead"
             )
-        names = list(dict.fromkeys([target, *self.covariates]))
+        known = with_holidays(self.known_ahead, self.holidays, columns, (target, self.date))
+        names = list(dict.fromkeys([target, *self.covariates, *known]))
         table = read_table(
             self.path,
             date=self.date,
@@ -91,12 +97,12 @@ class CSVData(WindowDataModule):
             timezone=self.timezone,
             index_name=self.fitted_before.index_name if self.fitted_before else None,
         )
-        table, season = on_grid(table, self.path, self.date, self.missing, local=self.timezone is None)
-        values = np.ascontiguousarray(table.to_numpy())  # sums over a column depend on its layout, in the last bit
-        return Series(values, table.index, tuple(names), self.path.stem, self.unit or "", season=season)
+        table, season = on_grid(table, self.path, self.date, self.missing, local=self.timezone is None, known=known)
+        return as_series(table, known, self.path.stem, self.unit or "", season)
 
     def _only_column(self, columns: list[str]) -> str:
-        candidates = [column for column in columns if column != self.date and column not in self.covariates]
+        others = (self.date, self.holidays, *self.covariates, *self.known_ahead)
+        candidates = [column for column in columns if column not in others]
         hint = separator_hint(columns, self.separator)
         if hint:
             raise DataError(f"{self.path.name} has one column, {listed(columns)}{hint}")

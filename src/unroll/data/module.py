@@ -1,6 +1,7 @@
 """The LightningDataModule under every data set: load, split by time, fit the transform, cut windows."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import lightning as L
@@ -10,10 +11,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unroll.config import check_arguments, check_order
+from unroll.config import check_arguments, check_inputs, check_order
+from unroll.data.calendar import RECENT, continued
 from unroll.data.files import shown
-from unroll.data.series import FloatArray, Series, fill_missing, is_constant
-from unroll.data.transforms import Affine, fit_transform
+from unroll.data.future import check_all_known, known_after_the_end, known_rows
+from unroll.data.known import Calendar, fitting_words
+from unroll.data.series import FloatArray, Series, fill_missing, is_constant, until
+from unroll.data.tables import UTC
+from unroll.data.transforms import Transform, check_logarithms, fit_transform, window_words
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
 from unroll.errors import ConfigError, DataError
 
@@ -33,8 +38,12 @@ class Windowing(TypedDict, total=False):
     history: bool
     validation: int | float
     test: int | float
-    transform: str
+    transform: str | Sequence[str]
+    calendar: str | Sequence[str]
+    calendar_encoding: str
+    holidays: str | None
     seasonal_period: int | None
+    end: int | str | None
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,18 @@ class Fitted:
 
     Args:
         transform: fitted on the training segment.
+        calendar: columns made from the dates.
+        season: rows in one season; None: there is none.
+        rhythm: the last labels, to see by how they go on.
         first, last: labels of the first and the last row.
         validation, test: labels of the first rows of these segments; None where the segment is empty.
         index_name: of all labels; it says the clock of dates (see `read_table`).
     """
 
-    transform: Affine
+    transform: Transform
+    calendar: Calendar
+    season: int | None
+    rhythm: pd.Index
     first: Any
     last: Any
     validation: Any
@@ -90,14 +105,21 @@ class WindowDataModule(L.LightningDataModule):
         history: whether the windows of validation and test may read rows from before their segment.
         validation, test: the size of the segments, as a fraction of the rows (0.15) or a count (32), or of the windows
             where these are split; may be 0.
-        transform: none | minmax | standard, fitted on the training segment.
+        transform: a word or several, in order (unroll.data.transforms); fitted on the training segment.
+        calendar: features of each row's date that become columns known ahead (unroll.data.known), or `auto`: what fits
+            the step of the dates.
+        calendar_encoding: one_hot | cyclic.
+        holidays: for the feature holiday: a country such as DE, or a column of the data that is 0 or 1; None: none.
         seasonal_period: rows in one season, for the seasonal baseline and MASE; None: what the dates suggest.
+        end: a count of rows or a date (ISO 8601), after which rows are left away before all else; None: none are.
 
     After `setup`, `series`, `segments`, `transform`, `values` and `shape` are there.
     """
 
     missing = "error"
     """What to do with missing values; data sets that read files make it an argument."""
+    timezone: str | None = None
+    """Of the place where dates that are UTC were taken; data sets that read files make it an argument."""
 
     def __init__(
         self,
@@ -112,19 +134,26 @@ class WindowDataModule(L.LightningDataModule):
         history: bool = True,
         validation: int | float = 0.15,
         test: int | float = 0.15,
-        transform: str = "standard",
+        transform: str | Sequence[str] = "standard",
+        calendar: str | Sequence[str] = (),
+        calendar_encoding: str = "one_hot",
+        holidays: str | None = None,
         seasonal_period: int | None = None,
+        end: int | str | None = None,
     ) -> None:
         super().__init__()
         check_arguments(window_size=window_size, horizon=horizon, stride=stride, batch_size=batch_size)
         check_arguments(shuffle=shuffle, validation=validation, test=test, transform=transform)
-        check_arguments(seasonal_period=seasonal_period, order=order, history=history)
+        check_arguments(seasonal_period=seasonal_period, order=order, history=history, end=end)
+        check_arguments(calendar=calendar, calendar_encoding=calendar_encoding, holidays=holidays)
         check_order(order, history)
+        check_inputs(transform, calendar, holidays)
         self.window_size, self.horizon, self.stride, self.batch_size = window_size, horizon, stride, batch_size
         self.shuffle, self.shuffle_seed = shuffle, shuffle_seed
         self.order, self.history = order, history
         self.validation, self.test = validation, test
-        self.transform_kind, self.asked_period = transform, seasonal_period
+        self.transform_kind, self.asked_period, self.end = transform, seasonal_period, end
+        self.calendar_words, self.calendar_encoding, self.holidays = calendar, calendar_encoding, holidays
         self._copies: dict[torch.device, Tensor] = {}
         self.loaded: Series | None = None  # as the source gave it; set it to use a stored series
         self.fitted_before: Fitted | None = None  # set it to use what was fitted on other data
@@ -144,6 +173,8 @@ class WindowDataModule(L.LightningDataModule):
             return
         if self.loaded is None:
             self.loaded = self.load()
+            if self.end is not None and not self.fitted_before:  # other data go on from where the run's own end
+                self.loaded = until(self.loaded, self.end)
         self.loaded.check()
         segments = (
             self.fitted_before.segments(self.loaded.index)
@@ -152,6 +183,8 @@ class WindowDataModule(L.LightningDataModule):
         )
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
         self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
+        self.calendar: Calendar = self.fitted_before.calendar if self.fitted_before else self._plan_calendar(series)
+        series = _with_calendar(series, self.calendar)
         train = series.values[segments.train.start : segments.train.stop]
         self._origins = {
             name: origins(
@@ -171,21 +204,99 @@ class WindowDataModule(L.LightningDataModule):
         if not self.fitted_before:
             self._check_fit(series, segments, train)
         self.segments: Segments = segments
-        self.transform: Affine = (
-            self.fitted_before.transform if self.fitted_before else fit_transform(self.transform_kind, train)
+        target = f"series {series.name}: column {shown(series.columns[0])}"
+        made = [series.columns.index(name) for name in self.calendar.columns]
+        self.transform: Transform = (
+            self.fitted_before.transform
+            if self.fitted_before
+            else fit_transform(self.transform_kind, train, made, name=target, label=series.label)
         )
+        check_logarithms(self.transform, series.values, target, series.label)
         self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
-        future = [series.columns.index(column) for column in series.known_ahead]
-        self._future_columns = future
+        self._future_columns = [series.columns.index(column) for column in series.known_ahead]
         self.series: Series = series
-        self.shape = WindowShape(
+        self.shape = self._make_shape()
+
+    def _make_shape(self) -> WindowShape:
+        """The shape, where the window is long enough for what is done inside of it.
+
+        Raises:
+            ConfigError: where it is not, or a season is needed and there is none.
+        """
+        words = window_words(self.transform_kind)
+        season = self.fitted_before.season if self.fitted_before else self.seasonal_period
+        if "seasonal_difference" in words and (season or 0) < 2:
+            raise ConfigError(
+                "data.transform: seasonal_difference needs a season, and the series suggests none (that is shorter "
+                "than the training segment): set data.seasonal_period to its rows, or take seasonal_difference out"
+            )
+        shape = WindowShape(
             self.window_size,
             self.horizon,
-            series.values.shape[1],
-            len(future),
-            season=self.seasonal_period,
-            future_columns=tuple(future),
+            self.series.values.shape[1],
+            len(self._future_columns),
+            season,
+            words,
+            tuple(self._future_columns),
         )
+        if shape.lost_rows >= self.window_size:
+            raise ConfigError(
+                f"data.window_size={self.window_size}: differencing ({', '.join(words)}) takes {shape.lost_rows} rows "
+                f"of each window and leaves none: set data.window_size to at least {shape.lost_rows + 1}"
+            )
+        return shape
+
+    def _plan_calendar(self, series: Series) -> Calendar:
+        """The columns that are asked for, of this series.
+
+        Raises:
+            ConfigError: where it has no dates to make them from.
+            DataError: where the column of holidays is not 0 or 1.
+        """
+        asked = self.calendar_words
+        column = self.holidays if self.holidays in series.columns else None
+        words = tuple(asked) if asked != "auto" else fitting_words(series.index, holiday=self.holidays is not None)
+        if column is not None and not np.isin(series.values[:, series.columns.index(column)], (0, 1)).all():
+            raise DataError(
+                f"series {series.name}: column {shown(column)} of data.holidays holds other numbers than 0 and 1: mend "
+                "it, or name it in data.known_ahead instead"
+            )
+        words = tuple(word for word in words if word != "holiday" or column is None)  # a column is there already
+        if words and not isinstance(series.index, pd.DatetimeIndex):
+            raise ConfigError(
+                f"data.calendar=[{','.join(words)}]: series {series.title} has no dates: set data.date to a column of "
+                "dates, or data.calendar=[] (calendar=auto takes none where there are no dates)"
+            )
+        timezone = self.timezone if str(series.index.name).endswith(UTC) else None
+        return Calendar(words, self.calendar_encoding, self.holidays, timezone)
+
+    def future_index(self, steps: int) -> pd.Index:
+        """(steps,) the labels after the end."""
+        like = self.fitted_before.rhythm if self.fitted_before else None
+        return continued(self.series.index, steps, like)
+
+    @property
+    def known_beyond(self) -> int | None:
+        """How many rows after the end all columns that are known ahead are known for; None: any number."""
+        return known_rows(self.series, self.calendar)
+
+    def known_future(self, steps: int) -> FloatArray:
+        """(steps, C) the columns known ahead in the rows after the end, in the series' units.
+
+        Raises:
+            DataError: where the data give too few rows.
+        """
+        return known_after_the_end(self.series, self.calendar, self.future_index(steps))
+
+    def future_rows(self, steps: int) -> FloatArray:
+        """(steps, F - 1) all columns beside the target in the rows after the end, in the series' units.
+
+        Raises:
+            DataError: where one is not known ahead, or the data give too few rows.
+        """
+        check_all_known(self.series, steps)
+        order = [self.series.known_ahead.index(name) for name in self.series.columns[1:]]
+        return self.known_future(steps)[:, order]
 
     def _check_fit(self, series: Series, segments: Segments, train: FloatArray) -> None:
         """Whether there is enough to train on, and something to learn."""
@@ -207,7 +318,8 @@ class WindowDataModule(L.LightningDataModule):
         begins = [part.start if len(part) else None for part in (self.segments.validation, self.segments.test)]
         index = self.series.index
         validation, test = (None if begin is None else index[begin] for begin in begins)
-        return Fitted(self.transform, index[0], index[-1], validation, test, index.name)
+        rhythm, season = index[-RECENT:], self.shape.season
+        return Fitted(self.transform, self.calendar, season, rhythm, index[0], index[-1], validation, test, index.name)
 
     @property
     def seasonal_period(self) -> int | None:
@@ -219,14 +331,22 @@ class WindowDataModule(L.LightningDataModule):
         """(n,) the first target row of each window of a segment: train, validation or test."""
         return self._origins[segment]
 
+    def choose(self, name: str, rows: npt.NDArray[np.int64]) -> None:
+        """Name windows by their first target rows, to be evaluated as those of a segment are."""
+        self._origins[name] = rows
+
     def targets(self, segment: str) -> FloatArray:
         """(n, H) the true values of a segment's windows, in the series' units."""
         return self.series.target[self._origins[segment][:, None] + np.arange(self.horizon)]
 
-    def loader(self, segment: str, device: torch.device | str = "cpu", *, train: bool = False) -> WindowLoader:
-        """Batches of a segment's windows on a device: in training order and size, or in time order and large."""
+    def loader(
+        self, segment: str, device: torch.device | str = "cpu", *, train: bool = False, every: int = 1
+    ) -> WindowLoader:
+        """Batches of a segment's windows, or of each so-manieth, on a device: in training order and size, or in time
+        order and large.
+        """
         values = self._resident(torch.device(device))
-        begins = torch.from_numpy(self._origins[segment]).to(device)
+        begins = torch.from_numpy(self._origins[segment][::every]).to(device)
         windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
         if train:
             seeds = self.shuffle_seed if self.replica_seeds is None else self.replica_seeds
@@ -303,7 +423,22 @@ class WindowDataModule(L.LightningDataModule):
             )
 
 
-def _scaled(series: Series, transform: Affine, chunk: int = 1_000_000) -> Tensor:
+def _with_calendar(series: Series, calendar: Calendar) -> Series:
+    """The series with columns made from its dates, which are known ahead."""
+    names = calendar.columns
+    if not names:
+        return series
+    twice = [name for name in names if name in series.columns]
+    if twice:
+        raise DataError(
+            f"series {series.name} has a column {shown(twice[0])}, as data.calendar names its own: rename that column"
+        )
+    values = np.concatenate([series.values, calendar.values(pd.DatetimeIndex(series.index))], axis=1)
+    columns, known = (*series.columns, *names), (*series.known_ahead, *names)
+    return replace(series, values=values, columns=columns, known_ahead=known)
+
+
+def _scaled(series: Series, transform: Transform, chunk: int = 1_000_000) -> Tensor:
     """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
     values = series.values
     scaled = np.empty(values.shape, dtype=np.float32)

@@ -21,7 +21,7 @@ from unroll.data.files import (
     take_header,
     unreadable,
 )
-from unroll.data.series import named_rows
+from unroll.data.series import Series, named_rows
 from unroll.errors import DataError
 
 CHUNK_ROWS = 500_000  # bounds the memory of dates as text: about 60 bytes a row until they are parsed
@@ -124,7 +124,14 @@ def read_table(
 
 
 def on_grid(
-    table: pd.DataFrame, path: Path, date: str | None, missing: str, *, summed: bool = False, local: bool = False
+    table: pd.DataFrame,
+    path: Path,
+    date: str | None,
+    missing: str,
+    *,
+    summed: bool = False,
+    local: bool = False,
+    known: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, int | None]:
     """Put rows on the regular grid of their dates, with NaN in the gaps.
 
@@ -135,9 +142,10 @@ def on_grid(
         missing: error | interpolate | ffill | zero; with error, a gap or an empty field raises.
         summed: whether the table's rows are sums over rows of the file; messages then name dates alone.
         local: whether data.timezone may be what is missing, where the dates are those of a wall clock.
+        known: columns that are known ahead: the other fields of rows after the end (`rows_of_series`) may be empty.
 
     Returns:
-        the table without gaps, and the season that its step suggests.
+        the table without gaps, with the rows after the end, and the season that its step suggests.
 
     Raises:
         DataError: names the rows.
@@ -156,10 +164,57 @@ def on_grid(
                     f"{gaps(dates, grid, summed=summed)}: mend the file, or set data.missing=interpolate or "
                     f"data.missing=ffill{FORWARD if local and is_hour_forward(dates, grid) else ''}"
                 )
-            check_fields(table, path, missing)
+            _check_all(table, path, missing, known)
             return table.reindex(grid.make_index()), season
-    check_fields(table, path, missing)
+    _check_all(table, path, missing, known)
     return table, season
+
+
+def rows_of_series(table: pd.DataFrame, known: Sequence[str]) -> int:
+    """How many rows the series has. Those behind, which have no target, are yet to come.
+
+    They are where columns that are known ahead say something of them; else the last values are only missing.
+
+    Args:
+        table: the target is its first column.
+        known: columns that are known ahead.
+    """
+    filled = table.iloc[:, 0].notna().to_numpy()
+    rows = len(filled) - int(np.argmax(filled[::-1])) if filled.any() else len(filled)
+    return rows if known and table[list(known)].iloc[rows:].notna().to_numpy().any() else len(filled)
+
+
+def as_series(table: pd.DataFrame, known: Sequence[str], name: str, unit: str, season: int | None) -> Series:
+    """A table on a grid, from `on_grid`, as a series and the rows after its end."""
+    rows = rows_of_series(table, known)
+    values = np.ascontiguousarray(
+        table.iloc[:rows].to_numpy()
+    )  # sums over a column depend on its layout, in the last bit
+    ahead = np.ascontiguousarray(table[list(known)].iloc[rows:].to_numpy()) if rows < len(table) else None
+    columns = tuple(map(str, table.columns))
+    return Series(values, table.index[:rows], columns, name, unit, season=season, known_ahead=tuple(known), ahead=ahead)
+
+
+def with_holidays(
+    known: Sequence[str], holidays: str | None, columns: Sequence[str], taken: Sequence[str | None]
+) -> list[str]:
+    """The columns to read that are known ahead: also data.holidays, where that is one.
+
+    Args:
+        known: data.known_ahead.
+        holidays: data.holidays, a column or a country.
+        columns: of the file.
+        taken: that are something else, the target and the dates.
+    """
+    also = holidays is not None and holidays in columns and holidays not in (*known, *taken)
+    return [*known, *([holidays] if also and holidays else [])]
+
+
+def _check_all(table: pd.DataFrame, path: Path, missing: str, known: Sequence[str]) -> None:
+    rows = rows_of_series(table, known)
+    check_fields(table.iloc[:rows], path, missing)
+    if rows < len(table):
+        check_fields(table[list(known)], path, missing)
 
 
 def check_fields(

@@ -34,13 +34,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowShape:
-    """What a model is sized from: W, H, F and C of its batches.
+    """What a model is sized from: W, H, F and C of its batches, and what is to be done inside of each window.
 
     Args:
-        window_size, horizon, features, future_features: W, H, F and C.
-        season: rows in one season; None: none is known.
-        window_transform: words of the chain of transforms that are done window by window (unroll.models.frame).
-        future_columns: which of the F columns are the C that are known ahead, in their order.
+        window_size, horizon: W, H.
+        features, future_features: F, C.
+        season: rows in one season; None: there is none.
+        window_transform: words of data.transform that work inside of a window, in order.
+        future_columns: C of the F columns, those that are known ahead, in the order in which batches have them.
     """
 
     window_size: int
@@ -50,6 +51,12 @@ class WindowShape:
     season: int | None = None
     window_transform: tuple[str, ...] = ()
     future_columns: tuple[int, ...] = ()
+
+    @property
+    def lost_rows(self) -> int:
+        """How many of the W rows differencing takes."""
+        lags = {"difference": 1, "seasonal_difference": self.season or 0}
+        return sum(lags.get(word, 0) for word in self.window_transform)
 
 
 class Segments(NamedTuple):

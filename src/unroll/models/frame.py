@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from unroll.errors import ConfigError
+from unroll.rules import WINDOW_WORDS
 
-WINDOW_WORDS = ("difference", "seasonal_difference", "window_centre", "window_standard")
 LEAST_SCALE = 1e-3  # in scaled units: windows that are flatter are not blown up further
 
 

@@ -39,6 +39,13 @@ def fingerprint(config: dict[str, Any], data: str | None) -> str:
         del config["replicas"]
     if config["data"].get("timezone", "") is None:  # as before there was any
         del config["data"]["timezone"]
+    if config["data"].get("end", "") is None:
+        del config["data"]["end"]
+    for name in ("calendar", "holidays", "known_ahead"):
+        if not config["data"].get(name, True):
+            del config["data"][name]
+    if "calendar" not in config["data"]:  # then nothing reads it
+        config["data"].pop("calendar_encoding", None)
     if data is not None:
         config["data"]["path"] = data
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()

@@ -9,7 +9,10 @@ from unroll.runs.listing import natural
 from unroll.sweeps.entries import Entry, identity
 
 ORDER = ("model", "data", "optimizer", "scheduler", "trainer")  # of the columns, by their first word
-INPUTS = ("window_size", "batch_size", "shuffle", "transform", "history", "covariates")  # of data: not its targets
+INPUTS = (  # of data: not its targets
+    *("window_size", "batch_size", "shuffle", "transform", "history", "covariates"),
+    *("calendar", "calendar_encoding", "holidays", "known_ahead"),
+)
 
 Config = Mapping[str, Any]
 
