@@ -18,6 +18,8 @@ from unroll.evaluation.replicas import ENSEMBLE, Members
 from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import LOSSES, Forecaster
 
+BEYOND = 1e150  # cannot be squared
+
 State = dict[str, Tensor]
 """The state dict of one forecaster."""
 
@@ -124,9 +126,14 @@ def evaluate(
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
     best = best_by("rmse", table)
 
-    def score(scaled: FloatArray) -> tuple[FloatArray, Scores, float]:
+    def score(scaled: FloatArray, name: str) -> tuple[FloatArray, Scores, float]:
         """A forecast in the series' units, its scores with its skill, and its loss."""
         made = datamodule.transform.invert_target(scaled)
+        if not (np.abs(made) < BEYOND).all():
+            raise RunError(
+                f"the weights of the {name} epoch forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set "
+                "trainer.gradient_clip_val=1, or take log1p out of data.transform if it is there"
+            )
         found = scores(truth, made, reference.scale)
         loss = LOSSES[forecaster.loss_name](torch.from_numpy(scaled), target.double())
         return made, found | {"skill": skill(found["rmse"], table[best]["rmse"], truth)}, float(loss)
@@ -135,12 +142,12 @@ def evaluate(
     members: dict[str, Members] = {}
     for name, states in weights.items():
         scaled = [_finite(forecaster, loader, state, target.dtype, name) for state in states]  # K times (n, H)
-        found = [score(made) for made in scaled]
+        found = [score(made, name) for made in scaled]
         if len(states) == 1:
             models[name] = found[0]
             continue
         if name == "best":
-            models[ENSEMBLE] = score(np.mean(scaled, axis=0))
+            models[ENSEMBLE] = score(np.mean(scaled, axis=0), name)
         rows = [row | {"loss": loss} for _, row, loss in found]
         made = [made for made, _, _ in found]
         members[name] = Members(np.stack(made), rows, [_by_step(truth, one) for one in made])

@@ -162,12 +162,14 @@ def free_run(
         for state in states:
             forecaster.load_state_dict(state)
             made = forecaster.free_run(history, steps, known=known, future=future)[0].double().cpu().numpy()
-            if not np.isfinite(made).all():
+            in_units = datamodule.transform.invert_target(made)
+            finite = np.isfinite(made) & np.isfinite(in_units)
+            if not finite.all():
                 raise RunError(
-                    f"the free run of the {name} epoch leaves the finite numbers at step "
-                    f"{np.isfinite(made).argmin() + 1}: lower free_run.steps or optimizer.lr"
+                    f"the free run of the {name} epoch leaves the finite numbers at step {finite.argmin() + 1}: lower "
+                    "free_run.steps or optimizer.lr"
                 )
-            found.append(datamodule.transform.invert_target(made))
+            found.append(in_units)
         runs[name] = np.stack(found)
     several = len(runs["best"]) > 1
     models = {ENSEMBLE: runs["best"].mean(axis=0)} if several else {name: made[0] for name, made in runs.items()}
