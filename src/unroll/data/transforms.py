@@ -185,7 +185,7 @@ def check_logarithms(transform: Transform, values: FloatArray, name: str, label:
 
 
 def in_words(transform: str | Sequence[str]) -> list[str]:
-    """A chain as a list, whether it was given as one word or as several."""
+    """Words of a config as a list, whether one or several were given."""
     return [transform] if isinstance(transform, str) else list(transform)
 
 
