@@ -24,6 +24,8 @@ from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inpu
 from unroll.models.forecaster import LOSSES, Forecaster
 from unroll.models.heads.distribution import DistributionHead
 
+BEYOND = 1e150  # cannot be squared
+
 State = dict[str, Tensor]
 """The state dict of one forecaster."""
 
@@ -47,6 +49,14 @@ class Reference:
     scale: float
     season: int | None
     same_inputs: SameInputs | None = None
+
+    def forecasts(self, datamodule: WindowDataModule, segment: str) -> dict[str, FloatArray]:
+        """(n, H) of every baseline, by name, on the windows of a segment, in the series' units."""
+        origins = datamodule.origins(segment)
+        found = baselines(datamodule.series.values, self.regression, origins, self.season)
+        if self.same_inputs:
+            found[SAME_INPUTS] = self.same_inputs.forecast(datamodule, origins)
+        return found
 
 
 @dataclass(frozen=True)
@@ -156,15 +166,18 @@ def evaluate(
         RunError: where a forecast is not a finite number.
     """
     forecaster.to(device)
-    origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
-    others = baselines(series.values, reference.regression, origins, reference.season)
-    if reference.same_inputs:
-        others[SAME_INPUTS] = reference.same_inputs.forecast(datamodule, origins)
+    origins, truth = datamodule.origins(segment), datamodule.targets(segment)
+    others = reference.forecasts(datamodule, segment)
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
     best = best_by("rmse", table)
 
     def score(made: Made) -> tuple[Scores, Steps]:
         """The scores of a model with its skill, and those by step."""
+        if not (np.abs(made.point) < BEYOND).all():
+            raise RunError(
+                f"the weights forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set trainer.gradient_clip_val=1, "
+                "or take log1p out of data.transform if it is there"
+            )
         found = scores(truth, made.point, reference.scale)
         extra, steps = (made.summary.scores, made.summary.by_step) if made.summary else ({}, {})
         gain = skill(found["rmse"], table[best]["rmse"], truth)

@@ -88,10 +88,7 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
     if _least(table, console) > console.width and any(row.half_width for row in rows):
         table = _table(rows, console, in_one_line=False)
     table.collapse_padding = _least(table, console) > console.width
-    width = console.width
-    console.width = max(width, _least(table, console))  # print(width=...) would keep to the terminal's, and cut
-    console.print(table)
-    console.width = width
+    print_whole(table, console)
     best = values["best_baseline"]
     if rows[0].scores["skill"] is None:
         console.print(f"{best} is exact here, so there is no error left to compare with.", style="dim")
@@ -161,6 +158,14 @@ def _table(rows: Sequence[Row], console: Console, *, in_one_line: bool) -> Table
         label = f"{row.label}\n{below[0]}" if below and row.half_width else row.label
         table.add_row(label, *(column[number] for column in columns), style=row.style)
     return table
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Print a table, beyond the terminal's width where its numbers need that."""
+    width = console.width
+    console.width = max(width, _least(table, console))  # print(width=...) would keep to the terminal's, and cut
+    console.print(table)
+    console.width = width
 
 
 def _least(table: Table, console: Console) -> int:
