@@ -43,7 +43,7 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError, RunError
-from unroll.evaluation.evaluate import forecast
+from unroll.evaluation.made import forecast
 from unroll.load import LoadedRun
 from unroll.models.network import Network
 from unroll.runs.files import replace_file

@@ -28,7 +28,8 @@ from unroll.data.series import Series
 from unroll.data.tables import UTC
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_ahead, intervals
-from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
+from unroll.evaluation.evaluate import Reference, fit_reference
+from unroll.evaluation.made import State, Weights
 from unroll.evaluation.probabilistic import LEVELS
 from unroll.evaluation.replicas import metrics_of_replica
 from unroll.models.forecaster import Forecaster
