@@ -209,7 +209,7 @@ def test_intervals_are_the_residuals_of_validation_and_their_coverage_is_that_of
     inside = np.abs(scaled[0] - scaled[1]).reshape(-1, 3) <= found.calibration.moves[80]
     assert found.coverage is not None
     assert found.coverage[80] == pytest.approx(inside.mean())
-    assert found.windows == count
+    assert found.calibration.windows == count
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])

@@ -168,8 +168,8 @@ def zone(value: object) -> str | None:
 def _levels(value: object) -> str | None:
     """Levels of quantiles; that they increase, and hold the median, is said by the head."""
     inside = number(above=0, below=1)
-    fits = isinstance(value, list | tuple) and len(value) > 2 and all(inside(level) is None for level in value)
-    return None if fits else "a list of at least three numbers between 0 and 1, such as [0.1,0.5,0.9]"
+    fits = isinstance(value, list | tuple) and 2 < len(value) < 200 and all(inside(level) is None for level in value)
+    return None if fits else "a list of 3 to 199 numbers between 0 and 1, such as [0.1,0.5,0.9]"
 
 
 def _part(value: object) -> str | None:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from unroll.data.transforms import fit_transform
 from unroll.evaluation.conformal import calibrate, moved, windows_needed
+from unroll.evaluation.paths import crps_of_paths
 from unroll.evaluation.probabilistic import ENDS, GRID, LEVELS, crps, interval_of, mixed, pinball, summarise
 from unroll.models.heads.gaussian import GaussianHead
 
@@ -22,6 +23,13 @@ def test_the_crps_of_a_normal_distribution_has_a_closed_form():
     quantiles = np.tile(stats.norm.ppf(GRID), (len(truth), 1))
     closed = truth * (2 * stats.norm.cdf(truth) - 1) + 2 * stats.norm.pdf(truth) - 1 / np.sqrt(np.pi)
     np.testing.assert_allclose(crps(quantiles, truth), closed, rtol=0.01, atol=1e-3)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=9), st.floats(-200, 200))
+def test_the_crps_of_draws_is_that_of_all_their_pairs(values, truth):
+    drawn = np.array(values)
+    by_pairs = np.abs(drawn - truth).mean() - 0.5 * np.abs(drawn[:, None] - drawn).mean()
+    assert crps_of_paths(drawn[:, None], np.array([truth]))[0] == pytest.approx(by_pairs, abs=1e-9)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9), st.floats(-2e3, 2e3))

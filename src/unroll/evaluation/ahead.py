@@ -55,11 +55,6 @@ class Intervals:
     coverage: dict[float, float] | None
     test_windows: int
 
-    @property
-    def windows(self) -> int:
-        """How many validation windows they are calibrated on."""
-        return self.calibration.windows
-
     def ends(self, ahead: Ahead, datamodule: WindowDataModule, *, counts: bool = False) -> dict[float, Ends]:
         """(n, steps) lower and upper ends of each level, in the series' units; see `moved`."""
         still = np.zeros(ahead.point.shape[1])
@@ -71,7 +66,7 @@ class Intervals:
         many = f"{steps} steps" if steps > 1 else "1 step"
         lines = []
         if self.calibration.moves:
-            lines.append(f"intervals: from {self.windows:,} validation windows of {many}")
+            lines.append(f"intervals: from {self.calibration.windows:,} validation windows of {many}")
         for level, why in self.calibration.missing.items():
             lines.append(f"the {level:g} % interval is that of the distribution, not calibrated: {why}")
         if self.coverage is None:

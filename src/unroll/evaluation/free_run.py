@@ -20,8 +20,8 @@ from unroll.evaluation.conformal import Ends
 from unroll.evaluation.evaluate import forecast_column
 from unroll.evaluation.made import Weights
 from unroll.evaluation.metrics import Scores
-from unroll.evaluation.paths import draw_paths, ends_of, middle, paths_for
-from unroll.evaluation.probabilistic import LEVELS, finite
+from unroll.evaluation.paths import draw_paths, ends_of, middle, path_scores, paths_for
+from unroll.evaluation.probabilistic import LEVELS
 from unroll.evaluation.replicas import ENSEMBLE, mean_scores, spread, with_seeds
 from unroll.models.forecaster import Forecaster
 from unroll.models.heads.distribution import DistributionHead
@@ -68,6 +68,7 @@ class FreeRun:
         bands: (n,) lower and upper ends of the central intervals of the main model's paths, by level in percent, not
             calibrated; empty where there are no paths.
         paths: how many.
+        path_scores: what metrics.json says of them.
     """
 
     course: Course
@@ -78,6 +79,7 @@ class FreeRun:
     member_scores: dict[str, Sequence[Scores]] = field(default_factory=dict)
     bands: dict[float, Ends] = field(default_factory=dict)
     paths: int = 0
+    path_scores: dict[str, Any] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -210,6 +212,7 @@ def free_run(
         member_scores={name: [_errors(course, one) for one in made] for name, made in runs.items()} if several else {},
         bands=ends_of(together, LEVELS) if len(together) else {},
         paths=len(together),
+        path_scores=path_scores(together, course.truth) if len(together) else {},
     )
 
 
@@ -228,7 +231,7 @@ def free_run_values(run: FreeRun, seed: int) -> dict[str, Any]:
         "models": {name: mean_scores(found) for name, found in rows.items()}
         | {name: run.scores[name] for name in run.models},
         **(replicated if rows else {}),
-        **({"paths": run.paths, "intervals": _band_scores(run)} if run.bands else {}),
+        **run.path_scores,
         "baselines": {name: run.scores[name] for name in run.baselines},
     }
 
@@ -249,16 +252,6 @@ def free_run_table(run: FreeRun, seed: int) -> pd.DataFrame:
     for level, (low, high) in run.bands.items():
         columns |= {f"low_{level:g}": low, f"high_{level:g}": high}
     return pd.DataFrame(columns)
-
-
-def _band_scores(run: FreeRun) -> dict[str, dict[str, float | None]]:
-    """Coverage and width by level, not calibrated; no coverage where no truth is known."""
-    truth, found = run.course.truth, {}
-    known = ~np.isnan(truth)
-    for level, (low, high) in run.bands.items():
-        inside = float(((low <= truth) & (truth <= high))[known].mean()) if known.any() else None
-        found[f"{level:g}"] = {"raw_coverage": inside, "raw_width": finite(float((high - low).mean()))}
-    return found
 
 
 def _errors(course: Course, made: FloatArray) -> Scores:

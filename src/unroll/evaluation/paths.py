@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.evaluation.conformal import Ends
+from unroll.evaluation.probabilistic import LEVELS, finite
 from unroll.models.forecaster import Forecaster
 from unroll.seeding import PATHS, derive_seed
 
@@ -81,3 +83,30 @@ def ends_of(paths: FloatArray, levels: Sequence[float]) -> dict[float, Ends]:
     """(S, ...) paths to the lower and upper ends (...) of their central intervals, by level in percent."""
     made = np.quantile(paths, sides(levels), axis=0)
     return {level: (made[2 * place], made[2 * place + 1]) for place, level in enumerate(levels)}
+
+
+def crps_of_paths(paths: FloatArray, truth: FloatArray) -> FloatArray:
+    """(S, n) draws and the truth (n,) to the CRPS of each (n,), exactly, of the distribution that these draws are.
+
+    Source:
+        Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, equation 21: the mean
+        distance to the truth, less half the mean distance of two draws, which the sorted draws give in one sum.
+    """
+    count = len(paths)
+    places = (2 * np.arange(1, count + 1) - count - 1) / count**2
+    return np.asarray(np.abs(paths - truth).mean(axis=0) - places @ np.sort(paths, axis=0))
+
+
+def path_scores(paths: FloatArray, truth: FloatArray) -> dict[str, Any]:
+    """What metrics.json says of the paths (S, n) of a free run.
+
+    Args:
+        paths: in the series' units.
+        truth: (n,), NaN where it is not known; there it counts for nothing.
+    """
+    known, intervals = ~np.isnan(truth), {}
+    for level, (low, high) in ends_of(paths, LEVELS).items():
+        inside = float(((low <= truth) & (truth <= high))[known].mean()) if known.any() else None
+        intervals[f"{level:g}"] = {"raw_coverage": inside, "raw_width": finite(float((high - low).mean()))}
+    crps = finite(float(crps_of_paths(paths[:, known], truth[known]).mean())) if known.any() else None
+    return {"paths": len(paths), "crps": crps, "intervals": intervals}
