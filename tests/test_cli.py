@@ -48,7 +48,7 @@ def test_quick_answers_import_nothing_heavy(arguments):
 def test_help_is_written_for_people(command):
     text = command("--help", output_dir=False).stdout
     assert sum(line.startswith("  python train.py") for line in text.splitlines()) >= 5
-    for group in ("data", "model", "optimizer", "scheduler", "trainer", "experiment"):
+    for group in ("data", "model", "model/head", "optimizer", "scheduler", "trainer", "experiment"):
         (listed,) = re.findall(rf"^  {group}  +(\S.*(?:\n {{12,}}\S.*)*)", text, flags=re.MULTILINE)
         assert sorted(listed.replace("|", " ").split()) == options(group)
 

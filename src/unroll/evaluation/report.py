@@ -32,6 +32,9 @@ def as_values(evaluation: Evaluation, seed: int) -> dict[str, Any]:
         name: evaluation.scores[name] | {"skill": evaluation.skill[name], "loss": evaluation.loss[name]}
         for name in evaluation.models
     }
+    for row in models.values():
+        if row["loss"] is None:
+            del row["loss"]  # of an ensemble of distributions
     members = evaluation.members
     rows = {name: found.scores for name, found in members.items()}
     if rows:
