@@ -4,6 +4,7 @@ Words of two kinds, in the order of the config. Pointwise ones are applied here,
 (`WINDOW_WORDS`) are undone by what a window holds itself, so the network applies them; here they are only passed on.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from torch import Tensor
 from unroll.data.series import SMALLEST, FloatArray, is_constant
 from unroll.errors import DataError
 from unroll.rules import WINDOW_WORDS
+
+BEYOND = 1e145  # no forecast that the scores can say
 
 Values = TypeVar("Values", FloatArray, Tensor)
 
@@ -67,11 +70,10 @@ class Log1p:
             return np.log1p(values)
 
     def undo_target(self, scaled: Values) -> Values:
-        """Any shape of logarithms; infinite where the value is beyond all numbers."""
+        """Any shape of logarithms; those of more than BEYOND are taken for it."""
         if isinstance(scaled, Tensor):
-            return torch.expm1(scaled)
-        with np.errstate(over="ignore"):
-            return np.expm1(scaled)
+            return torch.expm1(scaled.clamp(max=math.log(min(BEYOND, torch.finfo(scaled.dtype).max / 2))))
+        return np.expm1(np.minimum(scaled, math.log(BEYOND)))
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,15 @@ class Transform:
         return values
 
     def target_to_units(self, scaled: Values) -> Values:
-        """The inverse of `target_to_scaled`."""
+        """The inverse of `target_to_scaled`. Where a logarithm is undone, BEYOND is the most that is given."""
         for step in reversed(self.steps):
             scaled = step.undo_target(scaled)
-        return scaled
+        if not any(isinstance(step, Log1p) for step in self.steps):
+            return scaled
+        if isinstance(scaled, Tensor):
+            most = min(BEYOND, torch.finfo(scaled.dtype).max)
+            return scaled.clamp(-most, most)
+        return np.clip(scaled, -BEYOND, BEYOND)
 
     def only(self, columns: Sequence[int]) -> "Transform":
         """The same for some of the columns, without the target."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from unroll.data.future import check_all_known
 from unroll.data.module import EVALUATION_ROWS, WindowDataModule
 from unroll.data.series import FloatArray
+from unroll.data.transforms import BEYOND
 from unroll.data.windows import origins
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.evaluate import State
@@ -83,7 +84,7 @@ def forecast_from(
                 known = {"future": later[:, :, list(shape.future_columns)], "known": later[:, :steps, 1:]}
             made.append(forecaster.free_run(past, steps, **known).double().cpu().numpy())
     forecast = transform.invert_target(np.concatenate(made).reshape(len(states), len(rows), steps))
-    if not np.isfinite(forecast).all():
+    if not (np.abs(forecast) < BEYOND).all():
         raise RunError("the weights forecast numbers that are not finite: the run is damaged, or did not learn")
     return forecast
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
+from unroll.data.transforms import BEYOND
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
@@ -17,8 +18,6 @@ from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skil
 from unroll.evaluation.replicas import ENSEMBLE, Members
 from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import LOSSES, Forecaster
-
-BEYOND = 1e150  # cannot be squared
 
 State = dict[str, Tensor]
 """The state dict of one forecaster."""
