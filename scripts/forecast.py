@@ -5,8 +5,10 @@ python scripts/forecast.py outputs/RUN --steps 30 --levels 80 95 --output foreca
 python scripts/forecast.py outputs/RUN --data-path newer.csv --output forecast.json
 python scripts/forecast.py outputs/RUN --replica 2           of a run with replicas, only the one that is counted so
 
-Up to the run's horizon the forecast is direct; beyond it, it reads the forecasts before it. Without --output the table
-goes to standard output, everything else to standard error. The figure lies beside the output, or in RUN/figures.
+Up to the run's horizon the forecast is direct; beyond it, it reads the forecasts before it. Of a head that makes
+distributions it has the 80 % and 95 % intervals without being asked, and beyond the horizon those of many paths, each
+of which reads its own draws. Without --output the table goes to standard output, everything else to standard error. The
+figure lies beside the output, or in RUN/figures.
 """
 
 import unroll.early  # noqa: F401  before all others
@@ -66,7 +68,8 @@ def forecast(arguments: argparse.Namespace) -> None:
     loaded = load_run(arguments.run, arguments.data_path)
     if arguments.replica is not None:
         loaded = loaded.single(arguments.replica)
-    steps, levels = arguments.steps or loaded.datamodule.horizon, sorted(set(arguments.levels))
+    steps = arguments.steps or loaded.datamodule.horizon
+    levels = sorted(set(arguments.levels)) or loaded.levels
     found = loaded.intervals(steps, levels) if levels else None
     table = loaded.forecast(steps, levels, found)
     name = printable(str(table.index.name or "row"))

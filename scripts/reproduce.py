@@ -11,24 +11,21 @@ import unroll.early  # noqa: F401  before all others
 
 # isort: split
 import argparse
-import fcntl
-import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from unroll.cli import one_line_errors
 from unroll.config import check_folder
-from unroll.errors import ConfigError, RunError
+from unroll.errors import ConfigError
 from unroll.interrupts import INTERRUPTED, stoppable
 from unroll.progress import PatientConsole, cores, many
 from unroll.reproduction.jobs import Job, choose, plan
 from unroll.reproduction.pool import run_all
+from unroll.runs.holding import held
 from unroll.tables import printable
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
@@ -83,24 +80,6 @@ def together(failures: dict[Job, str]) -> list[str]:
     for job, reason in failures.items():
         jobs.setdefault((job.experiment, reason), []).append(job.seed)
     return [f"{name} seed {', '.join(map(str, sorted(seeds)))}: {reason}" for (name, reason), seeds in jobs.items()]
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the folder: two of these commands in it would do the same runs twice."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RunError(f"--output {folder}: this folder cannot be made ({error.strerror})") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{folder} is in use by another of these commands: wait for it, or give --output") from error
-        yield
-    finally:
-        os.close(lock)
 
 
 def _positive(text: str) -> int:

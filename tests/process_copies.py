@@ -24,7 +24,7 @@ READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "LD_", "LC_", "LANG", "T
 AT_START = dict(os.environ)
 IMPORTED = (
     *("hydra", "lightning", "pandas", "rich.live", "rich.progress", "rich.table", "matplotlib.figure"),
-    *("matplotlib.backends.backend_agg", "torch.utils.tensorboard"),
+    *("matplotlib.backends.backend_agg", "torch.utils.tensorboard", "statsmodels.tsa.exponential_smoothing.ets"),
 )
 
 

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from unroll.config import plain
+from unroll.data.files import shown
 from unroll.data.module import WindowDataModule
+from unroll.errors import DataError
 from unroll.models.forecaster import Forecaster
 from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas
@@ -23,7 +26,9 @@ def build_forecaster(cfg: DictConfig, datamodule: WindowDataModule) -> Forecaste
         cfg: with model, optimizer, scheduler and seed.
         datamodule: after setup.
     """
-    forecaster = Forecaster(build_seeded(cfg, datamodule, cfg.seed), **_training(cfg))
+    network = build_seeded(cfg, datamodule, cfg.seed)
+    _check_counts(network, datamodule)
+    forecaster = Forecaster(network, **_training(cfg))
     forecaster.configure_optimizers()  # finds a wrong argument now
     return forecaster
 
@@ -35,6 +40,7 @@ def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedF
         ConfigError: where the network cannot be replicated.
     """
     networks = [build_seeded(cfg, datamodule, seed) for seed in replica_seeds(cfg)]
+    _check_counts(networks[0], datamodule)
     check_replicas(networks)
     forecaster = ReplicatedForecaster(networks, **_training(cfg))
     forecaster.configure_optimizers()
@@ -44,7 +50,21 @@ def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedF
 def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Network:
     """The network of a config, sized from the data, its weights drawn from a seed."""
     torch.manual_seed(derive_seed(seed, WEIGHTS))
-    return build_network(plain(cfg.model), datamodule.shape)
+    return build_network(plain(cfg.model), datamodule.shape, datamodule.transform)
+
+
+def _check_counts(network: Network, datamodule: WindowDataModule) -> None:
+    """Raise DataError where a head of counts has a target that is none; what was filled in is not scored."""
+    if not getattr(network.head, "counts", False):
+        return
+    series = datamodule.series
+    wrong = np.flatnonzero(~datamodule.filled & ((series.target < 0) | (series.target % 1 != 0)))
+    if len(wrong):
+        raise DataError(
+            f"series {series.name}: column {shown(series.columns[0])} is {series.target[wrong[0]]:g} at "
+            f"{series.label(wrong[0])}, and a negative binomial head is for counts (0, 1, 2, ...): choose another "
+            "model/head, such as quantile"
+        )
 
 
 def replica_seeds(cfg: DictConfig) -> list[int]:

@@ -27,8 +27,9 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
 from unroll.data.tables import UTC
 from unroll.errors import ConfigError, DataError, RunError
-from unroll.evaluation.ahead import Intervals, forecast_from, intervals
+from unroll.evaluation.ahead import Intervals, forecast_ahead, intervals
 from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
+from unroll.evaluation.probabilistic import LEVELS
 from unroll.evaluation.replicas import metrics_of_replica
 from unroll.models.forecaster import Forecaster
 from unroll.runs.directory import RunDirectory
@@ -78,6 +79,11 @@ class LoadedRun:
             return f"{model}, ensemble of {self.replicas}"
         return model if self.number is None else f"{model}, seed {self.config.seed}"
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Of the intervals that belong to each forecast, in percent: those of a distribution; else none."""
+        return () if self.forecaster.network.points else LEVELS
+
     def single(self, replica: int) -> "LoadedRun":
         """One replica, as the run that its seed alone would have been.
 
@@ -102,21 +108,23 @@ class LoadedRun:
         return replace(self, config=config, metrics=metrics, weights=weights, number=replica)
 
     def intervals(self, steps: int, levels: Sequence[float]) -> Intervals:
-        """Prediction intervals of the best weights (of the ensemble, where there are replicas), from the validation
-        segment of the series trained on.
+        """Prediction intervals of the best weights, calibrated on the validation segment of the series trained on.
+
+        Where there are replicas: of the ensemble, and of the mixture where distributions are sampled.
         """
-        return intervals(self.forecaster, self.weights["best"], self.trained, steps, levels)
+        return intervals(self.forecaster, self.weights["best"], self.trained, steps, levels, seed=self.config.seed)
 
     def forecast(
         self, steps: int, levels: Sequence[float] = (), found: Intervals | None = None, replica: int | None = None
     ) -> pd.DataFrame:
         """Forecast past the end of the series, in its units.
 
-        With replicas, each reads its own forecasts, and their mean is the forecast.
+        With replicas, each reads its own forecasts, and their mean is the forecast. Beyond the horizon a distribution
+        is sampled: each path reads its own draws; the forecast is the median of the paths, and of counts their mean.
 
         Args:
             steps: directly up to the horizon; beyond it, the forecasts before are read.
-            levels: of prediction intervals, in percent.
+            levels: of prediction intervals, in percent; none: 80 and 95 of a distribution, and else none.
             found: from `intervals`, where it was asked before.
             replica: only this one, counted from 0; None: all.
 
@@ -138,14 +146,17 @@ class LoadedRun:
                 f"{self.datamodule.window_size}"
             )
         end, states = np.array([len(series.values)]), self.weights["best"]
-        each = forecast_from(self.forecaster, states, self.datamodule, end, steps)[:, 0]  # (K, steps)
-        made = each.mean(axis=0)
-        columns: dict[str, Any] = {"step": np.arange(1, steps + 1), "forecast": made}
+        levels = levels or self.levels
+        found = found or (self.intervals(steps, levels) if levels else None)
+        asked, seed = found.levels if found else (), self.config.seed
+        ahead = forecast_ahead(self.forecaster, states, self.datamodule, end, steps, asked, seed=seed)
+        each = ahead.members[:, 0]  # (K, steps)
+        columns: dict[str, Any] = {"step": np.arange(1, steps + 1), "forecast": ahead.point[0]}
         if len(each) > 1:
             columns |= {"lowest": each.min(axis=0), "highest": each.max(axis=0)}
-        found = found or (self.intervals(steps, levels) if levels else None)
-        for level, half in found.half.items() if found else ():
-            columns |= {f"low_{level:g}": made - half, f"high_{level:g}": made + half}
+        counts = bool(getattr(self.forecaster.network.head, "counts", False))
+        for level, (low, high) in found.ends(ahead, self.datamodule, counts=counts).items() if found else ():
+            columns |= {f"low_{level:g}": low[0], f"high_{level:g}": high[0]}
         return pd.DataFrame(columns, index=self.datamodule.future_index(steps))
 
 

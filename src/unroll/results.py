@@ -30,7 +30,8 @@ from unroll.evaluation.figures import (
 )
 from unroll.evaluation.free_run import FreeRun
 from unroll.evaluation.metrics import METRICS
-from unroll.evaluation.replicas import ENSEMBLE
+from unroll.evaluation.probabilistic import LEVELS
+from unroll.evaluation.replicas import ENSEMBLE, MIXTURE
 from unroll.evaluation.report import print_table, show
 from unroll.evaluation.style import DPI
 from unroll.interrupts import settled
@@ -149,11 +150,12 @@ def write_figures(
     free_run: FreeRun | None,
     recorder: Recorder,
     tensorboard: SummaryWriter,
+    loss: str,
 ) -> None:
     """Draw the figures to the run directory and to TensorBoard.
 
     The series, the forecast and the losses; where the training segment was evaluated, all forecasts over the series;
-    and the free run.
+    and the free run. `loss` is the name of the training's.
     """
     series, subtitle, name = datamodule.series, essentials(cfg), model_name(cfg)
     figures: dict[str, Figure] = {
@@ -163,7 +165,7 @@ def write_figures(
             recorder.history,
             recorder.evaluated_epoch,
             replicas=[track.history for track in recorder.tracks],
-            loss=cfg.model.loss.upper(),
+            loss=loss.upper(),
             title=f"{name} on {series.title}",
             subtitle=subtitle,
         ),
@@ -241,6 +243,7 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
         labels["best"] = f"{model}, last epoch {epochs['trained']} (no validation)"
     if replicas > 1:
         labels = {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"}
+        labels |= {MIXTURE: f"{model}, mixture of {replicas}"}
         if any(row["best"] != row["trained"] for row in epochs["replicas"]):
             labels["last"] = f"{model}, last epochs, mean"
     title = f"{metrics['data']}: {segment} segment, {scored['windows']} windows, {ahead(metrics['horizon'])}"
@@ -250,6 +253,9 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
         title += " (fast_dev_run: one training batch, the scores mean nothing)"
     console.print()
     print_table(scored, title=title, labels=labels, unit=metrics["unit"], console=console)
+    said = interval_line(scored)
+    if said:
+        console.print(said, style="dim", soft_wrap=True)
     if replicas > 1:
         sign = "±" if console.encoding.lower().startswith("utf") else "+-"
         epoch = "last epoch (no validation)" if metrics["loss"]["val_best"] is None else "best epoch"
@@ -259,6 +265,29 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
             style="dim",
             soft_wrap=True,
         )
+
+
+def interval_line(scored: Mapping[str, Any]) -> str | None:
+    """What the intervals of the main model are worth, and the score of its distribution; None where there is neither.
+
+    Args:
+        scored: what metrics.json says of a segment.
+    """
+    name = next(name for name in (ENSEMBLE, "best") if name in scored["models"])
+    parts, scores = [], scored["models"][name]
+    for level, about in scored.get("intervals", {}).get(name, {}).items():
+        if "coverage" in about:
+            parts.append(f"{level} % interval: {about['coverage']:.1%} inside")
+        else:
+            raw = f"{about['raw_coverage']:.1%} inside, not calibrated" if "raw_coverage" in about else "none"
+            parts.append(f"{level} % interval: {raw} ({about['missing']})")
+    if "crps" in scores and "intervals" not in scored:
+        parts = [
+            f"{level:g} % interval: {scores[f'coverage_{level:g}']:.1%} inside, not calibrated" for level in LEVELS
+        ]
+    if scores.get("crps") is not None:
+        parts.append(f"CRPS {show(scores['crps'])}")
+    return "; ".join(parts) or None
 
 
 def print_result(run: RunDirectory, metrics: Mapping[str, Any], console: Console) -> None:

@@ -162,6 +162,13 @@ def zone(value: object) -> str | None:
     return None if fits else f"the IANA name of a time zone, such as Europe/Berlin{hint}"
 
 
+def _levels(value: object) -> str | None:
+    """Levels of quantiles; that they increase, and hold the median, is said by the head."""
+    inside = number(above=0, below=1)
+    fits = isinstance(value, list | tuple) and len(value) > 2 and all(inside(level) is None for level in value)
+    return None if fits else "a list of at least three numbers between 0 and 1, such as [0.1,0.5,0.9]"
+
+
 def _part(value: object) -> str | None:
     fits = integer(0)(value) is None or (isinstance(value, float) and 0 <= value < 1)
     return None if fits else "a fraction from 0 up to 1, or a count as an integer"
@@ -230,6 +237,7 @@ RULES: dict[str, Rule] = {
     "num_layers": integer(1, 1000),
     "dropout": number(0, below=1),
     "head_sizes": list_of(integer(1), "positive integers", "[16,8]"),
+    "levels": _levels,
     "sizes": list_of(integer(1), "positive integers", "[16,8]"),
     "input_layout": choice("sequence", "features"),
     "loss": choice("mse", "mae", "huber"),

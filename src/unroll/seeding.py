@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 # One number a stream, so that adding a draw to one never shifts another.
-WEIGHTS, DROPOUT, SHUFFLE = range(3)
+WEIGHTS, DROPOUT, SHUFFLE, PATHS = range(4)
 
 
 def derive_seed(seed: int, purpose: int, epoch: int = 0) -> int:

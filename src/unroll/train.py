@@ -383,7 +383,11 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
         evaluations = {
             name: evaluate(forecaster, datamodule, name, weights, reference, device) for name in asked if segments[name]
         }
-        ran = free_run(forecaster, datamodule, task.course, weights, reference.regression) if task.course else None
+        ran = (
+            free_run(forecaster, datamodule, task.course, weights, reference.regression, cfg.seed)
+            if task.course
+            else None
+        )
         metrics = summary(cfg, datamodule, forecaster, recorder) | {
             "device": str(device),
             "weights_sha256": {name: digest(*weights.get(name, weights["best"])) for name in ("best", "last")},
@@ -399,7 +403,7 @@ def _fit_and_evaluate(run: RunDirectory, task: Task) -> dict[str, Any]:
             steps = free_run_table(ran, cfg.seed)
             metrics["free_run"] = free_run_values(ran, cfg.seed)
             replace_file(run.free_run, lambda path: steps.to_csv(path, index=False))
-        write_figures(run, cfg, datamodule, evaluations, ran, recorder, tensorboard)
+        write_figures(run, cfg, datamodule, evaluations, ran, recorder, tensorboard, forecaster.loss_name)
         now = time.monotonic()
         seconds = {
             "data": loaded - task.begun,

@@ -335,14 +335,22 @@ class WindowDataModule(L.LightningDataModule):
         """(n,) the first target row of each window of a segment: train, validation or test."""
         return self._origins[segment]
 
+    def choose(self, name: str, rows: npt.NDArray[np.int64]) -> None:
+        """Name windows by their first target rows, to be evaluated as those of a segment are."""
+        self._origins[name] = rows
+
     def targets(self, segment: str) -> FloatArray:
         """(n, H) the true values of a segment's windows, in the series' units."""
         return self.series.target[self._origins[segment][:, None] + np.arange(self.horizon)]
 
-    def loader(self, segment: str, device: torch.device | str = "cpu", *, train: bool = False) -> WindowLoader:
-        """Batches of a segment's windows on a device: in training order and size, or in time order and large."""
+    def loader(
+        self, segment: str, device: torch.device | str = "cpu", *, train: bool = False, every: int = 1
+    ) -> WindowLoader:
+        """Batches of a segment's windows, or of each so-manieth, on a device: in training order and size, or in time
+        order and large.
+        """
         values = self._resident(torch.device(device))
-        begins = torch.from_numpy(self._origins[segment]).to(device)
+        begins = torch.from_numpy(self._origins[segment][::every]).to(device)
         windows = Windows(values, begins, self.window_size, self.horizon, self._future_columns)
         if train:
             seeds = self.shuffle_seed if self.replica_seeds is None else self.replica_seeds

@@ -93,7 +93,9 @@ def _scored(loaded: LoadedRun, segment: str | None) -> tuple[LoadedRun, Evaluati
             f"{series.label(-1)}): choose another --segment, or give data that reach into it"
         )
     _check_numbered_rows(loaded)
-    return loaded, evaluate(loaded.forecaster, loaded.datamodule, name, loaded.weights, loaded.reference)
+    return loaded, evaluate(
+        loaded.forecaster, loaded.datamodule, name, loaded.weights, loaded.reference, trained=loaded.trained
+    )
 
 
 def _check_numbered_rows(loaded: LoadedRun) -> None:

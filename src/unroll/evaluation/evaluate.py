@@ -1,7 +1,9 @@
 """Evaluate a forecaster on a segment, beside the baselines on the same targets."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,14 +12,17 @@ from torch import Tensor
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
-from unroll.data.transforms import BEYOND
+from unroll.data.transforms import BEYOND, Transform
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
+from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
-from unroll.evaluation.replicas import ENSEMBLE, Members
+from unroll.evaluation.probabilistic import LEVELS, Summary, finite, interval_of, summarise
+from unroll.evaluation.replicas import ENSEMBLE, MIXTURE, Members, Steps
 from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import LOSSES, Forecaster
+from unroll.models.heads.distribution import DistributionHead
 
 State = dict[str, Tensor]
 """The state dict of one forecaster."""
@@ -43,6 +48,14 @@ class Reference:
     season: int | None
     same_inputs: SameInputs | None = None
 
+    def forecasts(self, datamodule: WindowDataModule, segment: str) -> dict[str, FloatArray]:
+        """(n, H) of every baseline, by name, on the windows of a segment, in the series' units."""
+        origins = datamodule.origins(segment)
+        found = baselines(datamodule.series.values, self.regression, origins, self.season)
+        if self.same_inputs:
+            found[SAME_INPUTS] = self.same_inputs.forecast(datamodule, origins)
+        return found
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -53,14 +66,17 @@ class Evaluation:
         origins: (n,) first target rows.
         truth: (n, H).
         models: (n, H) by name: best, and last where it is another epoch; with replicas, the ensemble of their best
-            epochs alone.
+            epochs alone, and the mixture of these where they make distributions.
         baselines: (n, H) by name.
-        scores: by name of a model or baseline.
+        scores: by name of a model or baseline; of distributions also those of unroll.evaluation.probabilistic.
         by_step: RMSE and MAE of each step ahead, by name.
         best_baseline: the one with the lowest RMSE.
         skill: of each model, over the best baseline, by RMSE; None where that baseline is exact.
-        loss: of each model, as in training: in scaled units.
+        loss: of each model, as in training: in scaled units; None where an ensemble of distributions has none.
         members: the replicas by name: best, and last where it is another epoch; empty for a run without.
+        intervals: by name of a model and level in percent, the lower and the upper ends (n, H), calibrated on the
+            validation segment; without a level for which that is too short.
+        interval_scores: what metrics.json says of them, by name of a model and level.
     """
 
     segment: str
@@ -69,11 +85,13 @@ class Evaluation:
     models: dict[str, FloatArray]
     baselines: dict[str, FloatArray]
     scores: dict[str, Scores]
-    by_step: dict[str, dict[str, list[float]]]
+    by_step: dict[str, Steps]
     best_baseline: str
     skill: dict[str, float | None]
-    loss: dict[str, float]
+    loss: dict[str, float | None]
     members: dict[str, Members] = field(default_factory=dict)
+    intervals: dict[str, dict[float, Ends]] = field(default_factory=dict)
+    interval_scores: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -81,16 +99,44 @@ class Evaluation:
         return next(iter(self.models))
 
 
+@dataclass(frozen=True)
+class Made:
+    """What one model makes of some windows. n windows, H steps.
+
+    Args:
+        point: (n, H) in the series' units.
+        loss: see Evaluation.
+        summary: of its distributions; None where it makes points.
+    """
+
+    point: FloatArray
+    loss: float | None
+    summary: Summary | None = None
+
+    def intervals(self, transform: Transform) -> dict[float, Ends]:
+        """As they are before any calibration, in scaled units: both ends of a point are this point."""
+        if self.summary is None:
+            scaled = transform.apply_target(self.point)
+            return dict.fromkeys(LEVELS, (scaled, scaled))
+        found = {level: interval_of(self.summary.ends, level) for level in LEVELS}
+        return {
+            level: (transform.apply_target(low), transform.apply_target(high)) for level, (low, high) in found.items()
+        }
+
+
 @torch.inference_mode()
-def forecast(forecaster: Forecaster, loader: WindowLoader) -> Tensor:
-    """(n, H) in scaled units, on the CPU."""
+def forecast(forecaster: Forecaster, loader: WindowLoader, *, distribution: bool = False) -> Tensor:
+    """(n, H) in scaled units, on the CPU; or the numbers of distributions (n, H, P)."""
     forecaster.eval()
+    network = forecaster.network
     windows, weight = loader.windows, forecaster.real_weight
-    made = torch.empty(len(windows), windows.horizon, device=weight.device)  # a list of parts would cost more
+    numbers = [int(network.head.outputs)] if distribution else []  # type: ignore[arg-type]
+    made = torch.empty(len(windows), windows.horizon, *numbers, device=weight.device)  # a list of parts would cost more
     for number, batch in enumerate(loader):
         begin = number * loader.batch_size
         past, future = batch.past.to(weight.dtype), batch.future.to(weight.dtype)  # precision may be 64-true
-        made[begin : begin + len(past)] = forecaster(past, future)
+        found = network.distribution(past, future) if distribution else forecaster(past, future)
+        made[begin : begin + len(past)] = found
     return made.cpu()
 
 
@@ -101,6 +147,7 @@ def evaluate(
     weights: Weights,
     reference: Reference,
     device: torch.device | str = "cpu",
+    trained: WindowDataModule | None = None,
 ) -> Evaluation:
     """Forecast a segment with each set of weights and with all baselines, and score them on the same targets.
 
@@ -111,76 +158,186 @@ def evaluate(
         weights: of all replicas.
         reference: of the training segment (`fit_reference`).
         device: where to forecast.
+        trained: whose validation segment intervals are calibrated on; None: the same data module.
 
     Raises:
         RunError: where a forecast is not a finite number.
     """
     forecaster.to(device)
-    origins, truth, series = datamodule.origins(segment), datamodule.targets(segment), datamodule.series
-    target = datamodule.values[origins[:, None] + np.arange(datamodule.horizon), 0]
-    loader = datamodule.loader(segment, device)
-    others = baselines(series.values, reference.regression, origins, reference.season)
-    if reference.same_inputs:
-        others[SAME_INPUTS] = reference.same_inputs.forecast(datamodule, origins)
+    origins, truth = datamodule.origins(segment), datamodule.targets(segment)
+    others = reference.forecasts(datamodule, segment)
     table = {name: scores(truth, made, reference.scale) for name, made in others.items()}
     best = best_by("rmse", table)
 
-    def score(scaled: FloatArray, name: str) -> tuple[FloatArray, Scores, float]:
-        """A forecast in the series' units, its scores with its skill, and its loss."""
-        made = datamodule.transform.invert_target(scaled)
-        if not (np.abs(made) < BEYOND).all():
-            raise RunError(
-                f"the weights of the {name} epoch forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set "
-                "trainer.gradient_clip_val=1, or take log1p out of data.transform if it is there"
-            )
-        found = scores(truth, made, reference.scale)
-        loss = LOSSES[forecaster.loss_name](torch.from_numpy(scaled), target.double())
-        return made, found | {"skill": skill(found["rmse"], table[best]["rmse"], truth)}, float(loss)
+    def score(made: Made) -> tuple[Scores, Steps]:
+        """The scores of a model with its skill, and those by step."""
+        found = scores(truth, made.point, reference.scale)
+        extra, steps = (made.summary.scores, made.summary.by_step) if made.summary else ({}, {})
+        gain = skill(found["rmse"], table[best]["rmse"], truth)
+        return found | {"skill": gain} | extra, _by_step(truth, made.point) | steps
 
-    models: dict[str, tuple[FloatArray, Scores, float]] = {}
+    models, replicas = _made(forecaster, datamodule, segment, weights, device)
     members: dict[str, Members] = {}
-    for name, states in weights.items():
-        scaled = [_finite(forecaster, loader, state, target.dtype, name) for state in states]  # K times (n, H)
-        found = [score(made, name) for made in scaled]
-        if len(states) == 1:
-            models[name] = found[0]
-            continue
-        if name == "best":
-            models[ENSEMBLE] = score(np.mean(scaled, axis=0), name)
-        rows = [row | {"loss": loss} for _, row, loss in found]
-        made = [made for made, _, _ in found]
-        members[name] = Members(np.stack(made), rows, [_by_step(truth, one) for one in made])
-    forecasts = {name: made for name, (made, _, _) in models.items()}
-    gains = {name: row.pop("skill") for name, (_, row, _) in models.items()}
+    for name, several in replicas.items():
+        scored = [score(made) for made in several]
+        rows = [row | {"loss": made.loss} for (row, _), made in zip(scored, several, strict=True)]
+        members[name] = Members(np.stack([made.point for made in several]), rows, [steps for _, steps in scored])
+    found = {name: score(made) for name, made in models.items()}
+    gains = {name: row.pop("skill") for name, (row, _) in found.items()}
+    calibrations = {} if segment == "validation" else calibrated(forecaster, trained or datamodule, weights, device)
+    intervals = _intervals(forecaster, datamodule, models, calibrations)
     return Evaluation(
         segment=segment,
         origins=origins,
         truth=truth,
-        models=forecasts,
+        models={name: made.point for name, made in models.items()},
         baselines=others,
-        scores={name: row for name, (_, row, _) in models.items()} | table,
-        by_step={name: _by_step(truth, made) for name, made in (forecasts | others).items()},
+        scores={name: row for name, (row, _) in found.items()} | table,
+        by_step={name: steps for name, (_, steps) in found.items()}
+        | {name: _by_step(truth, made) for name, made in others.items()},
         best_baseline=best,
         skill=gains,
-        loss={name: loss for name, (_, _, loss) in models.items()},
+        loss={name: made.loss for name, made in models.items()},
         members=members,
+        intervals=intervals,
+        interval_scores={
+            name: _interval_scores(calibration, intervals[name], models[name].summary, truth)
+            for name, calibration in calibrations.items()
+        },
     )
 
 
-def _finite(forecaster: Forecaster, loader: WindowLoader, state: State, dtype: torch.dtype, name: str) -> FloatArray:
-    """(n, H) in scaled units, rounded to the precision of the data.
+def calibrated(
+    forecaster: Forecaster, datamodule: WindowDataModule, weights: Weights, device: torch.device | str = "cpu"
+) -> dict[str, Calibration]:
+    """The calibration of each model on the validation segment; none where there is no such segment."""
+    count = len(datamodule.origins("validation"))
+    if not count:
+        return {}
+    every = max(1, math.ceil(count / MOST_ORIGINS))
+    models, _ = _made(forecaster, datamodule, "validation", weights, device, every)
+    transform = datamodule.transform
+    truth = transform.apply_target(datamodule.targets("validation")[::every])
+    return {name: calibrate(made.intervals(transform), truth) for name, made in models.items()}
+
+
+def _made(
+    forecaster: Forecaster,
+    datamodule: WindowDataModule,
+    segment: str,
+    weights: Weights,
+    device: torch.device | str,
+    every: int = 1,
+) -> tuple[dict[str, Made], dict[str, list[Made]]]:
+    """What each model, and each replica where there are some, makes of each so-manieth window of a segment."""
+    head, transform = forecaster.network.head, datamodule.transform
+    loader = datamodule.loader(segment, device, every=every)
+    truth = datamodule.targets(segment)[::every]
+    target = datamodule.values[datamodule.origins(segment)[::every, None] + np.arange(datamodule.horizon), 0].double()
+    models: dict[str, Made] = {}
+    replicas: dict[str, list[Made]] = {}
+    for name, states in weights.items():
+        outputs = [_finite(forecaster, loader, state, datamodule.values.dtype, name) for state in states]
+        if forecaster.network.points:
+            loss = LOSSES[forecaster.loss_name]
+            points = [_in_units(transform, one, name) for one in outputs]
+            made = [Made(point, float(loss(one, target))) for point, one in zip(points, outputs, strict=True)]
+            together = np.mean(points, axis=0)
+            joined = {ENSEMBLE: Made(together, float(loss(torch.from_numpy(transform.apply_target(together)), target)))}
+        else:
+            assert isinstance(head, DistributionHead)
+            points = [_in_units(transform, head.point(one), name) for one in outputs]
+            losses = torch.stack([head.loss(one, target) for one in outputs])  # (K, n, H)
+            summaries, ensemble, mixture = summarise(head, transform, outputs, truth)
+            means = losses.mean((1, 2)).tolist()
+            made = [Made(*parts) for parts in zip(points, means, summaries, strict=True)]
+            together = np.mean(points, axis=0)
+            density = math.log(len(states)) - torch.logsumexp(-losses, dim=0)  # minus the log of the mean density
+            joined = {
+                ENSEMBLE: Made(together, None, ensemble),
+                MIXTURE: Made(
+                    together if head.counts else mixture.ends[..., 2],
+                    float(density.mean()) if head.loss_name == "nll" else None,
+                    mixture,
+                ),
+            }
+        if len(states) == 1:
+            models[name] = made[0]
+            continue
+        replicas[name] = made
+        if name == "best":
+            models |= joined
+    return models, replicas
+
+
+def _finite(forecaster: Forecaster, loader: WindowLoader, state: State, dtype: torch.dtype, name: str) -> Tensor:
+    """(n, H) in scaled units, or the numbers of distributions (n, H, P): float64, rounded to the precision of the data.
 
     Raises:
         RunError: where a forecast is not a finite number.
     """
     forecaster.load_state_dict(state)
-    made = forecast(forecaster, loader).to(dtype).numpy().astype(np.float64)
-    if not np.isfinite(made).all():
+    made = forecast(forecaster, loader, distribution=not forecaster.network.points).to(dtype).double()
+    if not made.isfinite().all():
         raise RunError(
             f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
             "trainer.gradient_clip_val=1, or use data.transform=standard"
         )
     return made
+
+
+def _in_units(transform: Transform, point: Tensor, name: str) -> FloatArray:
+    """(n, H) in the series' units.
+
+    Raises:
+        RunError: where no score can be said of them, as of logarithms that were undone.
+    """
+    made = transform.invert_target(point.numpy())
+    if not (np.abs(made) < BEYOND).all():
+        raise RunError(
+            f"the weights of the {name} epoch forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set "
+            "trainer.gradient_clip_val=1, or take log1p out of data.transform if it is there"
+        )
+    return made
+
+
+def _intervals(
+    forecaster: Forecaster,
+    datamodule: WindowDataModule,
+    models: Mapping[str, Made],
+    calibrations: Mapping[str, Calibration],
+) -> dict[str, dict[float, Ends]]:
+    """See Evaluation."""
+    transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
+    found = {}
+    for name, calibration in calibrations.items():
+        raw = models[name].intervals(transform)
+        found[name] = {
+            level: moved(raw[level], by, transform, counts=counts) for level, by in calibration.moves.items()
+        }
+    return found
+
+
+def _interval_scores(
+    calibration: Calibration, intervals: Mapping[float, Ends], summary: Summary | None, truth: FloatArray
+) -> dict[str, dict[str, Any]]:
+    """How many targets lie inside, and how wide intervals are; those of a distribution also before its calibration."""
+    found: dict[str, dict[str, Any]] = {}
+    for level in LEVELS:
+        about: dict[str, Any] = {"validation_windows": calibration.windows}
+        if level in intervals:
+            low, high = intervals[level]
+            inside, width = (low <= truth) & (truth <= high), high - low
+            about |= {"coverage": float(inside.mean()), "width": finite(float(width.mean()))}
+            if truth.shape[1] > 1:
+                about["coverage_by_step"] = inside.mean(axis=0).tolist()
+                about["width_by_step"] = [finite(float(value)) for value in width.mean(axis=0)]
+        else:
+            about["missing"] = calibration.missing[level]
+        if summary:
+            about |= {f"raw_{word}": summary.scores[f"{word}_{level:g}"] for word in ("coverage", "width")}
+        found[f"{level:g}"] = about
+    return found
 
 
 def fit_reference(datamodule: WindowDataModule) -> Reference:
@@ -194,7 +351,7 @@ def fit_reference(datamodule: WindowDataModule) -> Reference:
     return Reference(regression, scale, season, fit_same_inputs(datamodule, origins))
 
 
-def _by_step(truth: FloatArray, made: FloatArray) -> dict[str, list[float]]:
+def _by_step(truth: FloatArray, made: FloatArray) -> Steps:
     error = made - truth
     return {
         "rmse": np.sqrt(np.square(error).mean(axis=0)).tolist(),
@@ -224,9 +381,14 @@ def predictions(evaluation: Evaluation, datamodule: WindowDataModule, seed: int)
     if evaluation.members:
         members = evaluation.members["best"].forecasts
         columns |= {forecast_column("best", seed + number): made.ravel() for number, made in enumerate(members)}
-    return pd.DataFrame(columns | {name: made.ravel() for name, made in evaluation.baselines.items()})
+    columns |= {name: made.ravel() for name, made in evaluation.baselines.items()}
+    for level, (low, high) in evaluation.intervals.get(evaluation.main, {}).items():
+        columns |= {f"low_{level:g}": low.ravel(), f"high_{level:g}": high.ravel()}
+    return pd.DataFrame(columns)
 
 
 def forecast_column(name: str, seed: int | None = None) -> str:
-    """What a CSV calls a forecast: forecast_ensemble, forecast_best_epoch, forecast_best_epoch_seed0."""
-    return f"forecast_{name}{'' if name == ENSEMBLE else '_epoch'}{'' if seed is None else f'_seed{seed}'}"
+    """What a CSV calls a forecast: forecast_ensemble, forecast_mixture, forecast_best_epoch,
+    forecast_best_epoch_seed0.
+    """
+    return f"forecast_{name}{'' if name in (ENSEMBLE, MIXTURE) else '_epoch'}{'' if seed is None else f'_seed{seed}'}"

@@ -15,7 +15,7 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray, Series
 from unroll.evaluation.evaluate import Evaluation
 from unroll.evaluation.free_run import FreeRun
-from unroll.evaluation.lines import band, called, joined, joined_band, thin, tiles_of
+from unroll.evaluation.lines import band, called, joined, joined_band, shade, thin, tiles_of
 from unroll.evaluation.report import show
 from unroll.evaluation.style import BLACK, BLUE, COLOURS, GREY, ORANGE, drawing, legend, plain_text
 
@@ -78,6 +78,10 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
         axes.plot(
             series.index[span], known_target(datamodule)[span], color=BLACK, marker=".", markersize=3, label="truth"
         )
+        ends = evaluation.intervals.get(evaluation.main, {}).get(80.0)
+        if ends:
+            pair = np.stack([end[shown] for end in ends])
+            shade(axes, *joined_band(series.index, rows, pair), level=80)
         if evaluation.members:
             members = evaluation.members["best"].forecasts
             band(axes, *joined_band(series.index, rows, members[:, shown]), replicas=len(members))
@@ -153,6 +157,8 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
         errors = {name: run.scores[name]["rmse"] for name in run.baselines}
         known = {name: error for name, error in errors.items() if error is not None}
         best = min(known or {"persistence": 0.0}, key=lambda name: known.get(name, 0.0))
+        for level, (low, high) in sorted(run.bands.items(), reverse=True):
+            shade(axes, after, low, high, level=level, about=f" of {run.paths} paths")
         if run.members:
             members = run.members["best"]
             band(axes, after, members.min(axis=0), members.max(axis=0), replicas=len(members))
@@ -277,11 +283,7 @@ def draw_future(
         axes.plot(*thin(series.index[begin:], known_target(datamodule)[begin:]), color=BLACK, label="series")
         marker = "." if steps <= 60 else ""
         for level in sorted(levels, reverse=True):
-            low, high = table[f"low_{level:g}"], table[f"high_{level:g}"]
-            shade = 0.12 + 0.12 * (level <= 80)
-            axes.fill_between(
-                table.index, low, high, color=BLUE, alpha=shade, linewidth=0, label=f"{level:g} % interval"
-            )
+            shade(axes, table.index, table[f"low_{level:g}"], table[f"high_{level:g}"], level=level)
         if "lowest" in table and levels:  # two shades on each other would say nothing
             words = "lowest and highest of its seeds"
             for name in ("lowest", "highest"):  # a label that begins with _ is not in the legend

@@ -1,4 +1,7 @@
-"""A free run after training: many steps, each reading the forecasts before it, scored where the truth is known."""
+"""A free run after training: many steps, each reading the forecasts before it, scored where the truth is known.
+
+Of a head that makes distributions it is many paths, each reading its own draws: unroll.evaluation.paths.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,10 +16,14 @@ from unroll.data.series import LARGEST, FloatArray
 from unroll.data.transforms import BEYOND, check_logarithms
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
+from unroll.evaluation.conformal import Ends
 from unroll.evaluation.evaluate import Weights, forecast_column
 from unroll.evaluation.metrics import Scores
+from unroll.evaluation.paths import draw_paths, ends_of, middle, paths_for
+from unroll.evaluation.probabilistic import LEVELS, finite
 from unroll.evaluation.replicas import ENSEMBLE, mean_scores, spread, with_seeds
 from unroll.models.forecaster import Forecaster
+from unroll.models.heads.distribution import DistributionHead
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,9 @@ class FreeRun:
         scores: rmse and mae of each; None where no truth is known.
         members: (K, n) the replicas, each reading its own forecasts, by name: best, last; empty for a run without.
         member_scores: K rows by name.
+        bands: (n,) lower and upper ends of the central intervals of the main model's paths, by level in percent, not
+            calibrated; empty where there are no paths.
+        paths: how many.
     """
 
     course: Course
@@ -65,6 +75,8 @@ class FreeRun:
     scores: dict[str, Scores]
     members: dict[str, FloatArray] = field(default_factory=dict)
     member_scores: dict[str, Sequence[Scores]] = field(default_factory=dict)
+    bands: dict[float, Ends] = field(default_factory=dict)
+    paths: int = 0
 
     @property
     def main(self) -> str:
@@ -138,6 +150,7 @@ def free_run(
     course: Course,
     weights: Weights,
     regression: LinearAutoregression,
+    seed: int = 0,
 ) -> FreeRun:
     """Let each set of weights, and the baselines, run freely over a course.
 
@@ -147,6 +160,7 @@ def free_run(
         course: from `plan_free_run`.
         weights: of all replicas.
         regression: the linear autoregression of the training segment.
+        seed: of the first replica's paths, where a distribution is sampled.
 
     Raises:
         RunError: where a forecast is not a finite number.
@@ -157,22 +171,33 @@ def free_run(
     known = ahead[:, :, 1:] if ahead.shape[2] > 1 else None
     future = ahead[:, :, course.future_columns] if course.future_columns else None
     runs: dict[str, FloatArray] = {}  # (K, n)
+    head, transform = forecaster.network.head, datamodule.transform
+    counts, together = False, np.empty((0, steps))  # (S, n) the paths of all replicas at their best epochs
     for name, states in weights.items():
-        found = []
-        for state in states:
-            forecaster.load_state_dict(state)
-            made = forecaster.free_run(history, steps, known=known, future=future)[0].double().cpu().numpy()
-            in_units = datamodule.transform.invert_target(made)
-            finite = np.isfinite(made) & (np.abs(in_units) < BEYOND)
-            if not finite.all():
-                raise RunError(
-                    f"the free run of the {name} epoch leaves the finite numbers at step {finite.argmin() + 1}: lower "
-                    "free_run.steps or optimizer.lr"
-                )
-            found.append(in_units)
-        runs[name] = np.stack(found)
+        drawn: list[FloatArray] = []  # K times (S, n); one path where there is no distribution
+        if isinstance(head, DistributionHead):
+            counts, paths = head.counts, paths_for(1, steps)
+            drawn = draw_paths(
+                forecaster, states, transform, history, steps, paths=paths, seed=seed, known=known, future=future
+            )
+            drawn = [one[:, 0] for one in drawn]
+            together = np.concatenate(drawn) if name == "best" else together
+        else:
+            for state in states:
+                forecaster.load_state_dict(state)
+                made = forecaster.free_run(history, steps, known=known, future=future)
+                drawn.append(transform.invert_target(made.double().cpu().numpy()))
+        finite_so_far = (np.abs(np.concatenate(drawn)) < BEYOND).all(axis=0)
+        if not finite_so_far.all():
+            raise RunError(
+                f"the free run of the {name} epoch leaves the finite numbers at step {finite_so_far.argmin() + 1}: "
+                "lower free_run.steps or optimizer.lr"
+            )
+        runs[name] = np.stack([middle(one, counts=counts) for one in drawn])
     several = len(runs["best"]) > 1
-    models = {ENSEMBLE: runs["best"].mean(axis=0)} if several else {name: made[0] for name, made in runs.items()}
+    models = {name: made[0] for name, made in runs.items()}
+    if several:
+        models = {ENSEMBLE: middle(together, counts=counts) if len(together) else runs["best"].mean(axis=0)}
     last = course.rows[window - 1, 0]
     others = {"persistence": np.full(steps, last), "linear autoregression": regression.free_run(course.rows)}
     return FreeRun(
@@ -182,6 +207,8 @@ def free_run(
         scores={name: _errors(course, made) for name, made in (models | others).items()},
         members=runs if several else {},
         member_scores={name: [_errors(course, one) for one in made] for name, made in runs.items()} if several else {},
+        bands=ends_of(together, LEVELS) if len(together) else {},
+        paths=len(together),
     )
 
 
@@ -200,6 +227,7 @@ def free_run_values(run: FreeRun, seed: int) -> dict[str, Any]:
         "models": {name: mean_scores(found) for name, found in rows.items()}
         | {name: run.scores[name] for name in run.models},
         **(replicated if rows else {}),
+        **({"paths": run.paths, "intervals": _band_scores(run)} if run.bands else {}),
         "baselines": {name: run.scores[name] for name in run.baselines},
     }
 
@@ -216,7 +244,20 @@ def free_run_table(run: FreeRun, seed: int) -> pd.DataFrame:
     columns |= {forecast_column(name): made for name, made in run.models.items()}
     for number, made in enumerate(run.members.get("best", ())):
         columns[forecast_column("best", seed + number)] = made
-    return pd.DataFrame(columns | dict(run.baselines))
+    columns |= dict(run.baselines)
+    for level, (low, high) in run.bands.items():
+        columns |= {f"low_{level:g}": low, f"high_{level:g}": high}
+    return pd.DataFrame(columns)
+
+
+def _band_scores(run: FreeRun) -> dict[str, dict[str, float | None]]:
+    """Coverage and width by level, not calibrated; no coverage where no truth is known."""
+    truth, found = run.course.truth, {}
+    known = ~np.isnan(truth)
+    for level, (low, high) in run.bands.items():
+        inside = float(((low <= truth) & (truth <= high))[known].mean()) if known.any() else None
+        found[f"{level:g}"] = {"raw_coverage": inside, "raw_width": finite(float((high - low).mean()))}
+    return found
 
 
 def _errors(course: Course, made: FloatArray) -> Scores:

@@ -90,3 +90,17 @@ def band(
     """
     words = f"{replicas} seeds{about}, lowest to highest"
     axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0, label=words)
+
+
+def shade(axes: Axes, x: Any, low: Any, high: Any, *, level: float, about: str = "") -> None:
+    """Shade an interval.
+
+    Args:
+        axes: to draw on.
+        x: places on the x axis.
+        low, high: its ends there.
+        level: in percent; up to 80 the shade is darker.
+        about: more for the legend.
+    """
+    alpha = 0.12 + 0.12 * (level <= 80)
+    axes.fill_between(x, low, high, color=BLUE, alpha=alpha, linewidth=0, label=f"{level:g} % interval{about}")

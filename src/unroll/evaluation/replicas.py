@@ -1,7 +1,8 @@
 """What the replicas of a run come to together: means with their 95 % intervals, and the ensemble.
 
-The ensemble's forecast is the mean of the replicas' forecasts. Its error is no mean of their errors: it is lower, by
-what they disagree in (Krogh and Vedelsby, 1995, Neural network ensembles, cross validation, and active learning).
+The ensemble's forecast is the mean of the replicas' forecasts, in the series' units. Its error is no mean of their
+errors: it is lower, by what they disagree in (Krogh and Vedelsby, 1995, Neural network ensembles, cross validation, and
+active learning).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,11 @@ from unroll.data.series import FloatArray
 from unroll.evaluation.intervals import interval
 from unroll.evaluation.metrics import Scores
 
-ENSEMBLE = "ensemble"
+ENSEMBLE, MIXTURE = "ensemble", "mixture"
 SPREAD = ("low", "high", "min", "max")
+
+Steps = dict[str, list[float | None]]
+"""A score of each step ahead by its name; None where it is not finite."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Members:
 
     forecasts: FloatArray
     scores: Sequence[Scores]
-    by_step: Sequence[Mapping[str, Sequence[float]]]
+    by_step: Sequence[Steps]
 
 
 def mean_scores(rows: Sequence[Scores]) -> Scores:
@@ -57,9 +61,10 @@ def with_seeds(rows: Sequence[Scores], seed: int) -> list[dict[str, Any]]:
     return [{"seed": seed + number, **row} for number, row in enumerate(rows)]
 
 
-def mean_by_step(rows: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
-    """RMSE and MAE of each step ahead: means over replicas."""
-    return {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in rows[0]}
+def mean_by_step(rows: Sequence[Steps]) -> Steps:
+    """The scores of each step ahead: means over replicas; None where a replica has none."""
+    means = {name: np.array([row[name] for row in rows], dtype=np.float64).mean(axis=0) for name in rows[0]}
+    return {name: [float(value) if np.isfinite(value) else None for value in found] for name, found in means.items()}
 
 
 def metrics_of_replica(metrics: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -72,13 +77,14 @@ def metrics_of_replica(metrics: Mapping[str, Any], number: int) -> dict[str, Any
     epochs = {key: value for key, value in metrics["epochs"].items() if key != "replicas"}
     epochs |= metrics["epochs"]["replicas"][number]
     seed = epochs.pop("seed")
+    dropped_here = ("spread", "by_step", "intervals")
     dropped = ("replicas", "weights_sha256", "free_run", "seconds")  # of all replicas together
     found = {key: value for key, value in metrics.items() if key not in dropped} | {"seed": seed, "epochs": epochs}
     loss: dict[str, float | None] = {"val_best": None, "val_last": None}
     for segment in ("train", "validation", "test"):
         if segment not in metrics:
             continue
-        scored = {key: value for key, value in metrics[segment].items() if key not in ("spread", "by_step")}
+        scored = {key: value for key, value in metrics[segment].items() if key not in dropped_here}
         rows = {name: rows[number] for name, rows in scored.pop("replicas").items()}
         models = {name: {key: row[key] for key in row if key != "seed"} for name, row in rows.items()}
         found[segment] = scored | {"models": models}

@@ -49,6 +49,7 @@ def as_values(evaluation: Evaluation, seed: int) -> dict[str, Any]:
         "baselines": {name: evaluation.scores[name] for name in evaluation.baselines},
         "best_baseline": evaluation.best_baseline,
         **steps,
+        **({"intervals": evaluation.interval_scores} if evaluation.interval_scores else {}),
     }
 
 
@@ -87,10 +88,7 @@ def print_table(values: dict[str, Any], *, title: str, labels: dict[str, str], u
     if _least(table, console) > console.width and any(row.half_width for row in rows):
         table = _table(rows, console, in_one_line=False)
     table.collapse_padding = _least(table, console) > console.width
-    width = console.width
-    console.width = max(width, _least(table, console))  # print(width=...) would keep to the terminal's, and cut
-    console.print(table)
-    console.width = width
+    print_whole(table, console)
     best = values["best_baseline"]
     if rows[0].scores["skill"] is None:
         console.print(f"{best} is exact here, so there is no error left to compare with.", style="dim")
@@ -106,7 +104,7 @@ def _rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
     """In their order."""
     models, others, spreads = values["models"], values["baselines"], values.get("spread", {})
     rows = []
-    for name in ("best", "ensemble", "last"):
+    for name in ("best", "ensemble", "mixture", "last"):
         if name not in labels or name not in models:
             continue
         ends = spreads.get(name)
@@ -160,6 +158,14 @@ def _table(rows: Sequence[Row], console: Console, *, in_one_line: bool) -> Table
         label = f"{row.label}\n{below[0]}" if below and row.half_width else row.label
         table.add_row(label, *(column[number] for column in columns), style=row.style)
     return table
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Print a table, beyond the terminal's width where its numbers need that."""
+    width = console.width
+    console.width = max(width, _least(table, console))  # print(width=...) would keep to the terminal's, and cut
+    console.print(table)
+    console.width = width
 
 
 def _least(table: Table, console: Console) -> int:

@@ -98,7 +98,14 @@ class Forecaster(L.LightningModule):
 
     @torch.no_grad()
     def free_run(
-        self, history: Tensor, steps: int, *, known: Tensor | None = None, future: Tensor | None = None
+        self,
+        history: Tensor,
+        steps: int,
+        *,
+        known: Tensor | None = None,
+        future: Tensor | None = None,
+        samples: int | None = None,
+        seed: int = 0,
     ) -> Tensor:
         """Forecast many steps ahead: the first H directly, and then H at a time, reading the forecasts before them.
 
@@ -110,9 +117,12 @@ class Forecaster(L.LightningModule):
             known: (B, steps, F - 1) the columns beside the target in the rows that are forecast. Needed where F > 1 and
                 steps > H: a forecaster forecasts its target alone.
             future: (B, steps rounded up to whole H, C) the columns that are known ahead; needed where C > 0.
+            samples: S paths of each, of a head that makes distributions: in place of its point forecasts, each path
+                reads what it drew from them. The H steps of one forecast are drawn independently of each other.
+            seed: of these draws.
 
         Returns:
-            (B, steps).
+            (B, steps); with `samples`, (S, B, steps).
 
         Raises:
             ConfigError: for columns that are not given, or shapes that do not fit.
@@ -124,7 +134,7 @@ class Forecaster(L.LightningModule):
                 f"a free run needs a history of shape (B, at least {shape.window_size}, {shape.features}), not "
                 f"{tuple(history.shape)}"
             )
-        count, window, horizon = len(history), shape.window_size, shape.horizon
+        count, horizon = len(history), shape.horizon
         rounded = -(-steps // horizon) * horizon
         others = shape.features - 1 if steps > horizon else 0
         for name, given, size in (
@@ -138,16 +148,36 @@ class Forecaster(L.LightningModule):
                 )
             if size[2] and given is not None and given.shape != size:
                 raise ConfigError(f"{name} has the shape {tuple(given.shape)}, not {size}")
+        if samples is not None:
+            if self.network.points:
+                raise ConfigError("samples: a head that makes one number a step has no distribution to draw from")
+            paths = [None if part is None else part.repeat(samples, 1, 1) for part in (history, known, future)]
+            begun, know, ahead_of = paths
+            assert begun is not None
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                seed_everything(seed, self.device)
+                made = self._run_freely(begun, steps, know if others else None, ahead_of, drawn=True)
+            return made.unflatten(0, (samples, count))
+        return self._run_freely(history, steps, known if others else None, future)
+
+    def _run_freely(
+        self, history: Tensor, steps: int, known: Tensor | None, future: Tensor | None, *, drawn: bool = False
+    ) -> Tensor:
+        """See `free_run`, which checks its arguments."""
+        shape, count = self.network.shape, len(history)
+        window, horizon = shape.window_size, shape.horizon
+        rounded = -(-steps // horizon) * horizon
         training = self.training
         self.eval()
         weight = self.real_weight
         rows = weight.new_zeros(count, window + rounded, shape.features)
         rows[:, :window] = history[:, -window:]
-        if others and known is not None:
+        if known is not None:
             rows[:, window : window + steps, 1:] = known
         ahead = weight.new_zeros(count, rounded, 0) if future is None else future.to(weight)
         for step in range(0, steps, horizon):
-            made = self(rows[:, step : step + window], ahead[:, step : step + horizon])
+            windows = rows[:, step : step + window], ahead[:, step : step + horizon]
+            made = self.network.head.sample(self.network.distribution(*windows)) if drawn else self(*windows)  # type: ignore[operator]
             rows[:, window + step : window + step + horizon, 0] = made
         self.train(training)
         return rows[:, window : window + steps, 0].clone()

@@ -11,6 +11,7 @@ from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError
 from unroll.models.backbones.backbone import Backbone
 from unroll.models.frame import Entered, Frame
+from unroll.models.heads.negative_binomial import TargetMaps
 from unroll.models.layers import GRU, LSTM, RNN, Dropout
 from unroll.models.skip import LinearSkip
 from unroll.targets import build
@@ -127,13 +128,14 @@ def _season_of(rows: int, shape: WindowShape) -> int:
     return shape.season
 
 
-def build_network(model: Mapping[str, Any], shape: WindowShape) -> Network:
+def build_network(model: Mapping[str, Any], shape: WindowShape, maps: TargetMaps | None = None) -> Network:
     """The network that a model config describes, sized from the data.
 
     Args:
         model: plain dict of the config group `model`: `backbone` and `head` with their `_target_`, `dropout`,
             `input_layout`; `skip` and `residual` may be absent.
         shape: of the data module's windows.
+        maps: of the target to the series' units and back, for heads of counts; None: these are the same.
 
     Raises:
         ConfigError: where a target is not allowed, or the backbone does not keep its contract.
@@ -149,6 +151,8 @@ def build_network(model: Mapping[str, Any], shape: WindowShape) -> Network:
     feature_size = _feature_size(backbone, torch.zeros(2, steps, width))
     head_size = feature_size + shape.horizon * shape.future_features
     head = with_our_layers(build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon))
+    if maps is not None and getattr(head, "counts", False):
+        head.maps = maps  # type: ignore[assignment]
     options = {name: model[name] for name in ("dropout", "input_layout", "skip", "residual") if name in model}
     return Network(backbone, head, shape, **options)
 

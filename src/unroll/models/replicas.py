@@ -102,21 +102,21 @@ def _singly(pair: Sequence[Network], past: Tensor, future: Tensor) -> tuple[Tens
     for seed, (network, *windows) in enumerate(zip(pair, past, future, strict=True)):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            learnt.append(network.train()(*windows))
+            learnt.append(network.train().distribution(*windows))
     made = torch.stack(learnt)
     made.sum().backward()
     with torch.no_grad():
         given = zip(pair, past, future, strict=True)
-        return made.detach(), torch.stack([network.eval()(*windows) for network, *windows in given])
+        return made.detach(), torch.stack([network.eval().distribution(*windows) for network, *windows in given])
 
 
 def _jointly(whole: Network, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
     """The same of both replicated."""
     with replica_generators([torch.Generator(past.device).manual_seed(seed) for seed in range(2)]):
-        made = whole(past, future)
+        made = whole.distribution(past, future)
     made.sum().backward()
     with torch.no_grad():
-        return made.detach(), whole.eval()(past, future)
+        return made.detach(), whole.eval().distribution(past, future)
 
 
 def _check_buffers(pair: Sequence[Network], name: str) -> None:

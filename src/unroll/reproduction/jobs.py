@@ -104,7 +104,7 @@ def plan(
     """
     groups = {path.name for path in config_dir.iterdir() if path.is_dir()} - {"base"}
     chosen = [word for word in overrides if word.partition("=")[0] in groups]
-    keys = {name: {*known_keys(_compose([f"experiment={name}", *chosen], config_dir)[0]), *groups} for name in names}
+    keys = {name: {*known_keys(composed([f"experiment={name}", *chosen], config_dir)[0]), *groups} for name in names}
     notes, mine = [], {name: [*chosen] for name in names}
     for word in overrides:
         key = word.partition("=")[0]
@@ -118,7 +118,7 @@ def plan(
     jobs = []
     for name in names:
         typed = [f"experiment={name}", *mine[name]]
-        cfg, choices = _compose(typed, config_dir)
+        cfg, choices = composed(typed, config_dir)
         cfg.output_dir = str(folder)
         check_keys(cfg, choices, typed, config_dir)
         check_config(cfg)
@@ -128,7 +128,7 @@ def plan(
     return sorted(jobs, key=lambda job: (-job.work, job.seed)), notes
 
 
-def _compose(overrides: Sequence[str], config_dir: Path) -> tuple[DictConfig, dict[str, str]]:
+def composed(overrides: Sequence[str], config_dir: Path) -> tuple[DictConfig, dict[str, str]]:
     """The config of a command line, and the option of each group."""
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
         cfg = compose("train", overrides=list(overrides), return_hydra_config=True)

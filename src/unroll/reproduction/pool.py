@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -18,8 +19,30 @@ from rich.console import Console
 from unroll.errors import UnrollError
 from unroll.interrupts import TERMINATED, end_with, stop_workers
 from unroll.progress import Overall
-from unroll.reproduction.jobs import Job
 from unroll.runs.reuse import complete_run
+
+
+class Planned(Protocol):
+    """A run to be made, or to be found."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Resolved, as plain values."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """As they would be typed."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def work(self) -> float:
+        """In proportion to the others'."""
+
+
+Job = TypeVar("Job", bound=Planned)
 
 
 def run_all(jobs: Sequence[Job], workers: int, console: Console, log: Path) -> tuple[dict[Job, Path], dict[Job, str]]:
@@ -115,7 +138,7 @@ def _begin(log: Path) -> None:
     end_with(alive)
 
 
-def _run(job: Job) -> Path:
+def _run(job: Planned) -> Path:
     """In a worker: make the run of a job, or go on with it."""
     from unroll.train import train_once  # takes seconds, once a worker
 

@@ -1,0 +1,80 @@
+"""Conformal calibration: intervals are widened, or narrowed, until they held what they say on the validation segment.
+
+Sources:
+    Papadopoulos et al. (2002), Inductive confidence machines for regression; Lei et al. (2018), Distribution-free
+    predictive inference for regression, algorithm 2: intervals around points.
+    Romano, Patterson and Candes (2019), Conformalized quantile regression, algorithm 1: those of a distribution, of
+    which intervals around points are the case where both ends are the point.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from unroll.data.series import FloatArray
+from unroll.data.transforms import Transform
+
+MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
+
+Ends = tuple[FloatArray, FloatArray]
+"""The lower and the upper ends of intervals, each (n, H)."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the ends of a model's intervals are moved outwards, in scaled units, step by step.
+
+    Args:
+        moves: (H,) by level in percent.
+        windows: how many validation windows they are from.
+        missing: why there is none, by level.
+    """
+
+    moves: dict[float, FloatArray]
+    windows: int
+    missing: dict[float, str]
+
+
+def calibrate(raw: Mapping[float, Ends], truth: FloatArray) -> Calibration:
+    """Find the moves after which so many validation targets, and one more, would have been inside.
+
+    Neighbouring windows overlap, so the guarantee for exchangeable data does not hold to the letter; the coverage found
+    on the test segment says what it is worth.
+
+    Args:
+        raw: intervals of the validation windows by level, in scaled units; where both ends are the point forecast, they
+            become half-widths.
+        truth: (n, H) in scaled units.
+    """
+    count, moves, missing = len(truth), {}, {}
+    for level, (low, high) in raw.items():
+        rank = math.ceil((count + 1) * level / 100)
+        if rank > count:
+            missing[level] = f"{count} validation windows, and this level needs at least {windows_needed(level)}"
+        else:
+            moves[level] = np.partition(np.maximum(low - truth, truth - high), rank - 1, axis=0)[rank - 1]
+    return Calibration(moves, count, missing)
+
+
+def windows_needed(level: float) -> int:
+    """The least number of validation windows that an interval of this level, in percent, can come from."""
+    return next(n for n in itertools.count(1) if math.ceil((n + 1) * level / 100) <= n)
+
+
+def moved(ends: Ends, by: FloatArray, transform: Transform, *, counts: bool = False) -> Ends:
+    """Intervals after calibration, in the series' units. Ends that would pass each other meet in the middle.
+
+    Args:
+        ends: in scaled units.
+        by: (H,) from `Calibration.moves`.
+        transform: of the series.
+        counts: whether the target is never below 0.
+    """
+    low, high = ends[0] - by, ends[1] + by
+    middle = (low + high) / 2
+    with np.errstate(over="ignore"):
+        least, most = (transform.invert_target(end) for end in (np.minimum(low, middle), np.maximum(high, middle)))
+    return (np.maximum(least, 0), np.maximum(most, 0)) if counts else (least, most)
