@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unroll.data.series import SMALLEST, FloatArray, is_constant
+from unroll.data.files import shown
+from unroll.data.series import SMALLEST, FloatArray, Series, is_constant
 from unroll.errors import DataError
 from unroll.rules import WINDOW_WORDS
 
@@ -228,3 +229,25 @@ def _fit_affine(word: str, train: FloatArray, plain: Sequence[int]) -> Affine:
     scale = np.where(constant, 1.0, scale)
     offset[list(plain)], scale[list(plain)] = 0.0, 1.0
     return Affine(word, offset, scale)
+
+
+def scaled(series: Series, transform: Transform, chunk: int = 1_000_000) -> Tensor:
+    """The scaled series in float32, made in chunks so that no second float64 copy of it exists.
+
+    Raises:
+        DataError: where a value is too large for it.
+    """
+    values = series.values
+    made = np.empty(values.shape, dtype=np.float32)
+    for begin in range(0, len(values), chunk):
+        with np.errstate(over="ignore"):
+            made[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
+    beyond = np.argwhere(~np.isfinite(made))
+    if len(beyond):
+        row, column = beyond[0]
+        raise DataError(
+            f"series {series.name}: column {shown(series.columns[column])} is {values[row, column]:g} at "
+            f"{series.label(row)}, too large for the network beside the training segment: mend it, or use "
+            "data.transform=standard if it is not set"
+        )
+    return torch.from_numpy(made)
