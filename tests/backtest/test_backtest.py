@@ -141,11 +141,15 @@ def test_the_numbers_are_those_of_the_predictions(done):
         assert gap["rmse"]["why"] == "14 origins are fewer than 4 blocks of 4"
         test = gap["mae"]["diebold_mariano"]
         assert 0 <= test["p_value"] <= 1 if test["p_value"] is not None else "not positive" in test["why"]
-    for level in ("80",):
-        inside = (table[f"low_{level}"] <= truth) & (truth <= table[f"high_{level}"])
-        assert values["intervals"]["ensemble"][level]["coverage"] == pytest.approx(inside.mean())
-        width = (table[f"high_{level}"] - table[f"low_{level}"]).mean()
-        assert values["intervals"]["ensemble"][level]["width"] == pytest.approx(width)
+    assert set(values["intervals"]) == {"ensemble", "ensemble, rolling"}
+    assert "no 95 % intervals: 6 validation windows, and this level needs at least 19 (fold 1, 2, 3)" in values["notes"]
+    for name, end in (("ensemble", ""), ("ensemble, rolling", "_rolling")):
+        inside = (table[f"low_80{end}"] <= truth) & (truth <= table[f"high_80{end}"])
+        assert values["intervals"][name]["80"]["coverage"] == pytest.approx(inside.mean())
+        width = (table[f"high_80{end}"] - table[f"low_80{end}"]).mean()
+        assert values["intervals"][name]["80"]["width"] == pytest.approx(width)
+    first = table.drop_duplicates("fold")  # the first step of a fold's first origin: nothing is known but validation
+    np.testing.assert_array_equal(first["low_80"], first["low_80_rolling"])
 
 
 def test_the_same_command_uses_what_is_complete_and_gives_the_same_numbers(done):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unroll.backtest.forecasts import Forecasts
+from unroll.backtest.forecasts import ROLLING, Forecasts
 from unroll.data.series import FloatArray
 from unroll.evaluation.comparison import RESAMPLES, Measure, block_length, diebold_mariano, difference
 from unroll.evaluation.evaluate import forecast_column
@@ -168,7 +168,8 @@ def predictions_table(found: Forecasts, index: pd.Index, seed: int) -> pd.DataFr
     columns |= {forecast_column(name): made.ravel() for name, made in found.models.items()}
     columns |= {forecast_column("best", seed + number): made.ravel() for number, made in enumerate(found.members)}
     for model, levels in found.intervals.items():
-        suffix = "" if model == found.main else f"_{model}"
+        suffix = model.removeprefix(found.main).replace(", ", "_")
+        suffix = f"_{suffix}" if suffix and not suffix.startswith("_") else suffix
         for level, ends in levels.items():
             sides = zip(("low", "high"), ends, strict=True)
             columns |= {f"{side}_{level:g}{suffix}": end.ravel() for side, end in sides}
@@ -182,8 +183,8 @@ def labels(model: str, replicas: int) -> dict[str, str]:
         model: the backbone's name.
         replicas: how many; 1 for a run without.
     """
-    if replicas == 1:
-        return {"best": model}
-    return {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"} | {
-        MIXTURE: f"{model}, mixture of {replicas}"
-    }
+    found = {"best": model}
+    if replicas > 1:
+        found = {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"}
+        found |= {MIXTURE: f"{model}, mixture of {replicas}"}
+    return found | {f"{name}{ROLLING}": f"{label}{ROLLING}" for name, label in found.items()}
