@@ -103,7 +103,8 @@ def training_needs(cfg: DictConfig, datamodule: WindowDataModule) -> list[Need]:
     numbers = weights.all * (1 + best) + weights.trained * again * (1 + _states(cfg))
     network = replicas * number * numbers
     rows, size = replicas * windows * shape.window_size, cfg.model.get("hidden_size") or 0
-    steps = rows if cfg.model.input_layout == "sequence" else replicas * windows
+    read = replicas * windows * (shape.window_size - shape.lost_rows)  # by the backbone
+    steps = read if cfg.model.input_layout == "sequence" else replicas * windows
     kept = KEPT_BY_TORCH if size >= WIDE and replicas == 1 else KEPT
     layers = weights.layers * next((numbers for kind, numbers in kept.items() if kind is weights.kind), 0)
     step = 4 * rows * shape.features + number * steps * layers * size
@@ -123,7 +124,8 @@ def training_needs(cfg: DictConfig, datamodule: WindowDataModule) -> list[Need]:
 def evaluating_needs(cfg: DictConfig, datamodule: WindowDataModule) -> list[Need]:
     """What is there later, each at another moment."""
     shape, replicas = datamodule.shape, cfg.get("replicas", 1)
-    inputs, windows = shape.window_size * shape.features + 1, len(datamodule.origins("train"))
+    own = shape.features - shape.future_features  # the plain regression reads no column that is known ahead
+    inputs, windows = shape.window_size * own + 1, len(datamodule.origins("train"))
     across = inputs + shape.horizon
     regression = REGRESSION * DOUBLE * min(windows, across) * across
     scored = [name for name in ("validation", "test") if len(datamodule.origins(name))]
@@ -140,7 +142,7 @@ def evaluating_needs(cfg: DictConfig, datamodule: WindowDataModule) -> list[Need
 def count_weights(cfg: DictConfig, datamodule: WindowDataModule) -> Weights:
     """The weights of a config's network, counted without memory for them; those of a part that cannot be, as zero."""
     shape, model = datamodule.shape, plain(cfg.model)
-    width = shape.features * (shape.window_size if model["input_layout"] == "features" else 1)
+    width = shape.features * (shape.window_size - shape.lost_rows if model["input_layout"] == "features" else 1)
     backbone = _on_no_device(model["backbone"], "model.backbone", input_size=width)
     head, layers = None, 0
     if type(backbone) in (RNN, LSTM, GRU):  # of another nobody knows how many features it gives

@@ -41,7 +41,22 @@ KEYS = {  # what is valid for a key alone, and small; with others it may still b
     "data.history": ["true", "false"],
     "data.validation": ["0", "0.2", "9", "0.0"],
     "data.test": ["0", "0.2", "9"],
-    "data.transform": ["none", "minmax", "standard"],
+    "data.transform": [
+        *("none", "minmax", "robust", "[log1p,standard]", "[standard,log1p]", "[difference]", "[]", "log"),
+        *("[standard,window_centre]", "[seasonal_difference]", "[difference,window_standard]", "[log1p,log1p]"),
+    ],
+    "data.calendar": [
+        "[]",
+        "auto",
+        "[weekday]",
+        "[month,hour]",
+        "[holiday]",
+        "[day_of_year,week]",
+        "[weekday,weekday]",
+    ],
+    "data.calendar_encoding": ["one_hot", "cyclic"],
+    "data.holidays": ["null", "DE", "SA", "XX", "price", "DE-BY"],
+    "data.known_ahead": ["[]", "[price]", "[sold]", "[none]"],
     "data.seasonal_period": ["null", "1", "7", "1000", "9223372036854775807"],
     "data.end": ["null", "50", "1000", "2018-06-01", "'2018-06-01 12:00'", "now", "2018"],
     "data.points": ["2", "60", "120"],
@@ -318,7 +333,9 @@ def _good_words(dice: random.Random) -> list[str]:
         "data.shuffle": ["true", "false"],
         "data.order": ["split_then_window", "window_then_split"],
         "data.test": ["0.2", "15"],
-        "data.transform": ["none", "minmax", "standard"],
+        "data.transform": ["none", "minmax", "standard", "robust", "[robust,window_centre]", "[none,window_standard]"],
+        "data.calendar": ["[]", "auto"],
+        "data.calendar_encoding": ["cyclic"],
         "data.seasonal_period": ["null", "1", "7"],
         "model.hidden_size": ["1", "3", "8"],
         "model.num_layers": ["1", "2"],
@@ -348,7 +365,11 @@ def _good_words(dice: random.Random) -> list[str]:
     maybe |= {"+optimizer.amsgrad": ["true"]} if optimizer != "sgd" else {}
     maybe |= {"data.validation": ["0.2", "12", *(["0"] if scheduler != "plateau" else [])]}
     maybe |= (
-        {"data.covariates": ["[price]"]} if data == "csv" else {"free_run.steps": ["0", "4"]} if horizon == 1 else {}
+        {"data.covariates": ["[price]"], "data.known_ahead": ["[price]"]}
+        if data == "csv"
+        else {"free_run.steps": ["0", "4"]}
+        if horizon == 1
+        else {}
     )
     chosen = {key: dice.choice(values) for key, values in maybe.items() if key not in words and dice.random() < 0.3}
     words |= chosen | {"data.horizon": str(horizon), "replicas": str(replicas)}

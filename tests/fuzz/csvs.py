@@ -161,18 +161,26 @@ def _well_formed(dice: random.Random) -> tuple[Case, Table]:
     alone = width == 1 and not set(names[0]) & set(",;|\t") and dice.random() < 0.5
     options: dict[str, object] = {"target": None if alone else names[0]}
     texts = [_column(dice, count) for _ in names[:3]]
-    columns = [texts[min(number, 2)] for number in range(width)]
     series: list[float] = [float(text) if text else math.nan for text in texts[0]]
     covariates = [name for name in names[1:3] if dice.random() < 0.3]
     options["covariates"] = covariates or None
-    missing = any("" in texts[names.index(name)] for name in [names[0], *covariates])
+    known = [name for name in names[1:3] if dice.random() < 0.25]
+    options["known_ahead"] = known or None
+    if known and not texts[0][-1]:  # a last row without a target, in which they are filled, would be one to come
+        texts[0][-1], series[-1] = "1", 1.0
+    missing = any("" in texts[names.index(name)] for name in [names[0], *covariates, *known])
+    to_come = 3 if known and dice.random() < 0.6 else 0
+    columns = [texts[min(number, 2)] for number in range(width)]
+    columns = [
+        [*column, *(["1.5" if name in known else ""] * to_come)] for name, column in zip(names, columns, strict=True)
+    ]
     rows = [[text.replace(".", decimal) for text in row] for row in zip(*columns, strict=True)]
     header = list(names)
     if dice.random() < 0.65:
         rows, series, gap = _dated(dice, rows, series, options)
         header = [str(options["date"]), *header]
         missing = missing or gap
-    elif "" in rows[-1]:  # without dates, rows at the end that hold nothing are no rows
+    elif "" in rows[-1] and not to_come:  # without dates, rows at the end that hold nothing are no rows
         rows[-1] = [cell or "1" for cell in rows[-1]]
         series[-1] = 1.0 if math.isnan(series[-1]) else series[-1]
     options["missing"] = (
@@ -195,7 +203,9 @@ def _well_formed(dice: random.Random) -> tuple[Case, Table]:
         "seasonal_period": dice.choice([None, 3]),
     }
     options |= {
-        "transform": dice.choice([None, "standard", "minmax"]),
+        "transform": dice.choice([None, "standard", "minmax", "robust", ["minmax", "difference"], ["window_standard"]]),
+        "calendar": dice.choice([None, None, "auto", []]),
+        "calendar_encoding": dice.choice([None, "one_hot", "cyclic"]),
         "unit": dice.choice([None, "EUR", "µg/m³", "$", "$a$"]),
     }
     table = Table(
@@ -250,7 +260,7 @@ def _dated(
     options |= {"date": dice.choice(["date", "Datum", "a date", "ö"]), "date_format": form}
     gone = set()
     if dice.random() < 0.2:
-        gone = {dice.randrange(2, len(rows) - 2) for _ in range(3)}
+        gone = {dice.randrange(2, len(series) - 2) for _ in range(3)}
     kept = [[text, *row] for number, (text, row) in enumerate(zip(texts, rows, strict=True)) if number not in gone]
     return kept, [math.nan if row in gone else value for row, value in enumerate(series)], bool(gone)
 
@@ -386,7 +396,10 @@ def _other_option(dice: random.Random, table: Table, case: Case) -> None:
         "batch_size": [1, 10**9, None, 10**20],
         "validation": [0, 1, 5, 0.5, 0.99, 1.0, 1e-9, 10**6, -1],
         "test": [0, 1, 5, 0.5, 0.99, 1e-9, 10**6],
-        "transform": ["none", "minmax", "standard", "log"],
+        "transform": ["none", "standard", "log", "log1p", ["log1p", "robust"], ["difference", "minmax"], [], [1]],
+        "calendar": ["auto", ["hour", "week"], ["holiday"], ["weekday", "day_of_year"], "weekday", ["day"], ["", 3]],
+        "holidays": ["DE", "XX", "", *table.header[:2]],
+        "known_ahead": [table.header[:4], table.header[-1:], table.header[:1] * 2, ["nowhere"], "x", [1]],
         "order": ["window_then_split", "split_then_window", "random"],
         "history": [True, False, "maybe"],
         "seasonal_period": [1, 2, 7, 50, 10**9, 0],

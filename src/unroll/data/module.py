@@ -18,7 +18,7 @@ from unroll.data.future import check_all_known, known_after_the_end, known_rows
 from unroll.data.known import Calendar, fitting_words
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant, until
 from unroll.data.tables import UTC
-from unroll.data.transforms import Transform, check_logarithms, fit_transform, window_words
+from unroll.data.transforms import Transform, check_logarithms, fit_transform, in_words, window_words
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
 from unroll.errors import ConfigError, DataError
 
@@ -255,7 +255,11 @@ class WindowDataModule(L.LightningDataModule):
         """
         asked = self.calendar_words
         column = self.holidays if self.holidays in series.columns else None
-        words = tuple(asked) if asked != "auto" else fitting_words(series.index, holiday=self.holidays is not None)
+        words = (
+            tuple(in_words(asked))
+            if asked != "auto"
+            else fitting_words(series.index, holiday=self.holidays is not None)
+        )
         if column is not None and not np.isin(series.values[:, series.columns.index(column)], (0, 1)).all():
             raise DataError(
                 f"series {series.name}: column {shown(column)} of data.holidays holds other numbers than 0 and 1: mend "

@@ -24,6 +24,8 @@ from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inpu
 from unroll.models.forecaster import LOSSES, Forecaster
 from unroll.models.heads.distribution import DistributionHead
 
+BEYOND = 1e150  # cannot be squared
+
 State = dict[str, Tensor]
 """The state dict of one forecaster."""
 
@@ -171,6 +173,11 @@ def evaluate(
 
     def score(made: Made) -> tuple[Scores, Steps]:
         """The scores of a model with its skill, and those by step."""
+        if not (np.abs(made.point) < BEYOND).all():
+            raise RunError(
+                f"the weights forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set trainer.gradient_clip_val=1, "
+                "or take log1p out of data.transform if it is there"
+            )
         found = scores(truth, made.point, reference.scale)
         extra, steps = (made.summary.scores, made.summary.by_step) if made.summary else ({}, {})
         gain = skill(found["rmse"], table[best]["rmse"], truth)

@@ -1,6 +1,7 @@
 """Which config keys tell the rows of a leaderboard apart, and what people call them."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ INPUTS = (  # of data: not its targets
     *("window_size", "batch_size", "shuffle", "transform", "history", "covariates"),
     *("calendar", "calendar_encoding", "holidays", "known_ahead"),
 )
+
+WORD = re.compile(r"(?!(?:null|true|false)$)[A-Za-z_]\w*")  # that needs no quotes
 
 Config = Mapping[str, Any]
 
@@ -116,6 +119,8 @@ def value_text(value: Any) -> str:
     """A value as it is typed on the command line."""
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and value and all(isinstance(part, str) and WORD.fullmatch(part) for part in value):
+        return f"[{','.join(value)}]"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
