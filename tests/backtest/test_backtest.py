@@ -242,7 +242,7 @@ MISTAKES = {
     "--rows 10 --refit -1": "--refit -1: give the rows from one training to the next, or 0 to train once",
     "--rows 10 --step 0": "--step 0: give at least 1, the rows from one origin to the next",
     "--rows 10 --jobs 0": "--jobs 0: give at least 1",
-    "--rows 10 --name ../up": "sweep.name=../up: sweep.name must be a name of letters",
+    "--rows 10 --name ../up": "--name ../up: give a name of letters, digits",
     "--rows 10 data.test=5": "data.test=5: it cannot be set here; give --rows N",
     "--rows 10 resume=x": "resume=x: it cannot be set here; give nothing: the same command goes on by itself",
     "--rows 10 model": "model: write KEY=VALUE, as for train.py",
