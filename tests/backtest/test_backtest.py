@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_the_report_is_there_and_says_what_was_done(done):
     assert set(values["baselines"]) == set(names[2:])
     for line in values["notes"]:
         assert line in process.stdout
-    assert "cannot be told from" in "".join(values["notes"]).lower() or "worse than" in "".join(values["notes"]).lower()
+    assert "No intervals of the differences can be had: 14 origins are fewer than 4 blocks of 4." in values["notes"][0]
 
 
 def test_each_fold_is_a_run_that_knows_only_what_came_before(done):
@@ -232,6 +233,13 @@ def test_without_validation_and_with_gaps(tmp_path):
     assert "2 of 39 origins are left away: a target has no value (1 rows)" in process.stdout
     gap = values["comparison"]["with"]["persistence"]["rmse"]
     assert gap["low"] < gap["value"] < gap["high"]
+    groups = {"better than": "Better than", "worse than": "Worse than", "cannot be told from": "Cannot be told from"}
+    said = values["notes"][0].partition("By the 95 % intervals of the differences: ")[2]
+    for name, rows in values["comparison"]["with"].items():
+        (sentence,) = [
+            part for part in said.removesuffix(".").split(". ") if name in re.split("; | than | from ", part)
+        ]
+        assert sentence.startswith(groups[rows["rmse"]["verdict"]])
 
 
 MISTAKES = {

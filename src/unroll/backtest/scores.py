@@ -125,12 +125,13 @@ def verdicts(values: Mapping[str, Any], label: str) -> list[str]:
         if below:
             words = f"no lower {measure.upper()} than {below} of {len(others)} baselines"
         groups: dict[str, list[str]] = {}
+        gaps = {name: rows[measure] for name, rows in values["comparison"]["with"].items()}
         for name in sorted(others, key=lambda name: others[name][measure]):
-            groups.setdefault(values["comparison"]["with"][name][measure]["verdict"], []).append(name)
-        said = "".join(
-            f" {verdict[0].upper()}{verdict[1:]} {'; '.join(names)}." for verdict, names in sorted(groups.items())
-        )
-        lines.append(f"{label} has {words}. By the 95 % intervals of the differences: {said.strip()}")
+            groups.setdefault(gaps[name]["verdict"], []).append(name)
+        said = "".join(f" {verdict[0].upper()}{verdict[1:]} {'; '.join(names)}." for verdict, names in groups.items())
+        why = next((gap["why"] for gap in gaps.values() if gap["why"]), None)
+        means = f"By the 95 % intervals of the differences:{said}"
+        lines.append(f"{label} has {words}. {f'No intervals of the differences can be had: {why}.' if why else means}")
     return lines
 
 
