@@ -12,7 +12,8 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.evaluation.classical import available, classical
 from unroll.evaluation.conformal import Ends
-from unroll.evaluation.evaluate import evaluate, fit_reference, rolling_intervals
+from unroll.evaluation.evaluate import evaluate, fit_reference
+from unroll.evaluation.made import rolling_intervals
 from unroll.evaluation.metrics import METRICS, Scores
 from unroll.evaluation.probabilistic import LEVELS
 from unroll.load import load_run
