@@ -57,6 +57,9 @@ def export(run: Path, kind: str, output: Path | None, replica: int | None) -> No
     windows = f"{made.windows} {made.segment} window{'s' if made.windows > 1 else ''}"
     print(f"{made.path} ({made.path.stat().st_size / 1000:.0f} kB, {epoch})")
     print(f"{inputs} to forecast (B, {horizon}), float64, in the series' units; any B")
+    if not loaded.forecaster.network.points:
+        kind = "mean" if loaded.forecaster.network.counts else "median"
+        print(f"of its distributions, the file holds the {kind} alone")
     print(
         f"forecasts as the run does: {windows} in batches of {listed} differ by at most "
         f"{made.difference:.2g} ({made.relative:.1g} of the target's standard deviation)"

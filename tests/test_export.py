@@ -18,7 +18,8 @@ from unroll.building import build_forecaster
 from unroll.config import plain
 from unroll.data.module import WindowDataModule
 from unroll.errors import ConfigError, RunError
-from unroll.evaluation.evaluate import fit_reference, forecast
+from unroll.evaluation.evaluate import fit_reference
+from unroll.evaluation.made import forecast
 from unroll.export import ABOUT, BATCH_SIZES, FORMATS, ONNX_PACKAGES, RawForecaster, check_output, export_run
 from unroll.load import LoadedRun, load_run
 from unroll.runs.directory import RunDirectory

@@ -199,13 +199,14 @@ def test_intervals_are_the_residuals_of_validation_and_their_coverage_is_that_of
         past = module.values[start - 9 : start][None]
         with torch.no_grad():
             made = run.forecaster(past, torch.zeros(1, 3, 0))[0].double().numpy()
-        errors.append(np.abs(module.transform.invert_target(made) - module.series.target[start : start + 3]))
+        errors.append(np.abs(made - module.transform.apply_target(module.series.target[start : start + 3])))
     ordered, count = np.sort(np.array(errors), axis=0), len(starts)
     for level in (50, 80):
         rank = int(np.ceil((count + 1) * level / 100))
-        np.testing.assert_allclose(found.half[level], ordered[rank - 1], rtol=1e-5)
+        np.testing.assert_allclose(found.calibration.moves[level], ordered[rank - 1], rtol=1e-5)
     test = pd.read_csv(copied / "predictions.csv")
-    inside = (test["truth"] - test["forecast_best_epoch"]).abs().to_numpy().reshape(-1, 3) <= found.half[80]
+    scaled = [module.transform.apply_target(test[name].to_numpy()) for name in ("truth", "forecast_best_epoch")]
+    inside = np.abs(scaled[0] - scaled[1]).reshape(-1, 3) <= found.calibration.moves[80]
     assert found.coverage is not None
     assert found.coverage[80] == pytest.approx(inside.mean())
     assert found.windows == count

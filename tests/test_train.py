@@ -139,7 +139,7 @@ def test_the_checkpoint_rebuilds_the_network(finished):
         forecaster, datamodule, verbose=False
     )
     table = pd.read_csv(run.predictions)
-    error = (table["truth"] - table["forecast_best_epoch"]) / checkpoint["unroll"]["scale"][0]
+    error = (table["truth"] - table["forecast_best_epoch"]) / checkpoint["unroll"]["transform"][0]["scale"][0]
     assert losses[0]["test/loss"] == pytest.approx((error**2).mean(), rel=1e-4)
 
 

@@ -55,7 +55,7 @@ def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Ne
 
 def _check_counts(network: Network, datamodule: WindowDataModule) -> None:
     """Raise DataError where a head of counts has a target that is none; what was filled in is not scored."""
-    if not getattr(network.head, "counts", False):
+    if not network.counts:
         return
     series = datamodule.series
     wrong = np.flatnonzero(~datamodule.filled & ((series.target < 0) | (series.target % 1 != 0)))

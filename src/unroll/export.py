@@ -43,7 +43,7 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError, RunError
-from unroll.evaluation.evaluate import forecast
+from unroll.evaluation.made import forecast
 from unroll.load import LoadedRun
 from unroll.models.network import Network
 from unroll.runs.files import replace_file
@@ -89,9 +89,8 @@ class RawForecaster(nn.Module):
             ahead = scaled.new_zeros(scaled.shape[0], self.shape.horizon, 0)
         else:
             ahead = self.transform.only(columns).apply(future).to(self.dtype)  # (B, H, C)
-        made = [network(scaled, ahead).to(torch.float64) for network in self.networks]  # K times (B, H)
-        mean = made[0] if len(made) == 1 else torch.stack(made).mean(0)
-        return self.transform.target_to_units(mean)
+        made = [self.transform.target_to_units(network(scaled, ahead).to(torch.float64)) for network in self.networks]
+        return made[0] if len(made) == 1 else torch.stack(made).mean(0)  # of K times (B, H)
 
 
 @dataclass(frozen=True)
@@ -240,9 +239,9 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
     each = []
     for state in loaded.weights["best"]:
         loaded.forecaster.load_state_dict(state)
-        each.append(forecast(loaded.forecaster.cpu(), loader).numpy().astype(np.float64))
-    mean = np.mean(each, axis=0)
-    expected = transform.invert_target(mean)
+        made = forecast(loaded.forecaster.cpu(), loader).numpy().astype(np.float64)
+        each.append(transform.invert_target(made))
+    expected = np.mean(each, axis=0)
     sizes = (*BATCH_SIZES, min(len(origins), loader.batch_size))
     difference = scaled = 0.0
     for size in sizes:
@@ -257,7 +256,7 @@ def _checked(program: Program, loaded: LoadedRun, path: Path) -> Export:
             scaled = max(scaled, _largest(transform.apply_target(found) - transform.apply_target(expected[chosen])))
     spread = float(target.std())
     # roundings are those of the network, which computes in scaled units
-    allowed = TOLERANCE * max(float(transform.apply_target(target).std()), _largest(mean))
+    allowed = TOLERANCE * max(float(transform.apply_target(target).std()), _largest(transform.apply_target(expected)))
     if scaled > allowed:
         raise RunError(
             f"{path} was not written: its forecasts differ from the run's own by up to {difference:.3g} "

@@ -28,7 +28,8 @@ from unroll.data.series import Series
 from unroll.data.tables import UTC
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.ahead import Intervals, forecast_ahead, intervals
-from unroll.evaluation.evaluate import Reference, State, Weights, fit_reference
+from unroll.evaluation.evaluate import Reference, fit_reference
+from unroll.evaluation.made import State, Weights
 from unroll.evaluation.probabilistic import LEVELS
 from unroll.evaluation.replicas import metrics_of_replica
 from unroll.models.forecaster import Forecaster
@@ -154,7 +155,7 @@ class LoadedRun:
         columns: dict[str, Any] = {"step": np.arange(1, steps + 1), "forecast": ahead.point[0]}
         if len(each) > 1:
             columns |= {"lowest": each.min(axis=0), "highest": each.max(axis=0)}
-        counts = bool(getattr(self.forecaster.network.head, "counts", False))
+        counts = self.forecaster.network.counts
         for level, (low, high) in found.ends(ahead, self.datamodule, counts=counts).items() if found else ():
             columns |= {f"low_{level:g}": low[0], f"high_{level:g}": high[0]}
         return pd.DataFrame(columns, index=self.datamodule.future_index(steps))

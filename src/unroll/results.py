@@ -54,7 +54,9 @@ def model_name(cfg: DictConfig) -> str:
 def essentials(cfg: DictConfig) -> str:
     """The config in one line, for figures and tables."""
     model, data = cfg.model, cfg.data
-    head = f", head {'-'.join(map(str, model.head_sizes))}" if model.head_sizes else ""
+    kind = str(model.head._target_).rpartition(".")[2].removesuffix("Head")
+    sizes = "-".join(map(str, model.head_sizes))
+    head = "" if kind == "MLP" and not sizes else f", head {sizes if kind == 'MLP' else f'{kind} {sizes}'.strip()}"
     layout = "" if model.input_layout == "sequence" else f", layout {model.input_layout}"
     layers = f", layers {model.num_layers}" if "num_layers" in model else ""  # a backbone need not have any
     seeds = _seeds(cfg.seed, cfg.get("replicas", 1))

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from unroll.errors import nearest
 
 LARGEST_INTEGER = 2**63 - 1  # that arrays can hold
-POINTWISE_WORDS = ("none", "log1p", "standard", "minmax", "robust")  # of data.transform: row by row
-WINDOW_WORDS = ("difference", "seasonal_difference", "window_centre", "window_standard")  # window by window
+POINTWISE_WORDS = ("none", "log1p", "asinh", "standard", "minmax", "robust")  # of data.transform: row by row
+WINDOW_WORDS = (  # window by window
+    *("difference", "seasonal_difference"),
+    *("window_centre", "window_median", "window_standard", "window_clip"),
+)
 CALENDAR_WORDS = ("weekday", "month", "day_of_year", "hour", "week", "holiday")
 
 Rule = Callable[[object], str | None]

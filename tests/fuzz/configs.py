@@ -18,6 +18,7 @@ GROUPS = {
     "optimizer": ["adam", "adamw", "sgd"],
     "scheduler": ["none", "plateau", "cosine", "step"],
     "trainer": ["auto", "cpu"],
+    "model/head": ["mlp", "quantile", "gaussian", "student_t", "negative_binomial"],
     "experiment": ["cinema_week", "cinema_gru", "trend_gru", "sine_gru", "sine_gru_two_layer", "noisy_sine_gru"],
 }
 KEYS = {  # what is valid for a key alone, and small; with others it may still be refused
@@ -84,6 +85,7 @@ KEYS = {  # what is valid for a key alone, and small; with others it may still b
     "model.dropout": ["0", "0.5", "0.999999"],
     "model.head_sizes": ["[]", "[1]", "[4,3]"],
     "model.input_layout": ["sequence", "features"],
+    "model.head.levels": ["[0.1,0.5,0.9]", "[0.5]", "[0.01,0.25,0.5,0.99]", "[0.1,0.9]", "[0,0.5,1]", "[0.5,0.1,0.9]"],
     "model.loss": ["mse", "mae", "huber"],
     "model.backbone.hidden_size": ["2", "5"],
     "model.backbone._target_": [BACKBONE, HEAD, "torch.nn.GRU", "os.system", "unroll.models.backbones.gru.Nothing"],
@@ -320,6 +322,8 @@ def _good_words(dice: random.Random) -> list[str]:
     )
     words = {"data": data, "optimizer": optimizer, "scheduler": scheduler}
     words |= {group: dice.choice(GROUPS[group]) for group in ("model", "trainer")}
+    head = dice.choice(["mlp", *GROUPS["model/head"][:4]])  # counts are not what these series hold
+    words |= {} if head == "mlp" else {"model/head": head}
     words |= {
         "sine": {"data.points": dice.choice(["90", "150"]), "data.noise": dice.choice(["0", "0.1", "3"])},
         "trend": {"data.points": dice.choice(["90", "150"]), "data.test": "20"},

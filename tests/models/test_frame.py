@@ -13,7 +13,7 @@ from conftest import load_config
 from unroll.config import plain
 from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError
-from unroll.models.frame import LEAST_SCALE, WINDOW_WORDS, Frame
+from unroll.models.frame import CLIP, LEAST_SCALE, WINDOW_WORDS, Frame
 from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas, replicate
 
@@ -32,10 +32,12 @@ def normal(words: tuple[str, ...], values: np.ndarray, known: int) -> np.ndarray
         if word in ("difference", "seasonal_difference"):
             lag = SEASON if word == "seasonal_difference" else 1
             values, known = values[lag:] - values[:-lag], known - lag
+        elif word == "window_clip":  # what is read, not what is forecast
+            values = np.concatenate([values[:known].clip(-CLIP, CLIP), values[known:]])
         else:
             window = values[:known]
             scale = max(window.std(), LEAST_SCALE) if word == "window_standard" else 1.0
-            values = (values - window.mean()) / scale
+            values = (values - (np.median(window) if word == "window_median" else window.mean())) / scale
     return values
 
 
@@ -56,7 +58,7 @@ def test_a_frame_is_what_its_words_say_and_is_left_exactly(words, values, level)
     np.testing.assert_allclose(left, series[W:], rtol=1e-7, atol=1e-7 * (abs(level) + 1e3))
 
 
-@pytest.mark.parametrize("words", [(), *CHAINS])
+@pytest.mark.parametrize("words", [(), *CHAINS[:36]])
 def test_replicas_are_framed_each_by_its_own_window(words):
     shape = WindowShape(W, H, 2, 1, season=SEASON, window_transform=words, future_columns=(1,))
     networks = [

@@ -16,7 +16,7 @@ from unroll.data.transforms import BEYOND
 from unroll.data.windows import origins
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved, windows_needed
-from unroll.evaluation.evaluate import State
+from unroll.evaluation.made import State
 from unroll.evaluation.paths import LEAST_PATHS, draw_paths, ends_of, middle, paths_for, sides
 from unroll.models.forecaster import Forecaster
 from unroll.models.heads.distribution import DistributionHead

@@ -11,11 +11,13 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
+from unroll.evaluation.probabilistic import LEVELS, Summary, finite
 
 MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
 
@@ -78,3 +80,25 @@ def moved(ends: Ends, by: FloatArray, transform: Transform, *, counts: bool = Fa
     with np.errstate(over="ignore"):
         least, most = (transform.invert_target(end) for end in (np.minimum(low, middle), np.maximum(high, middle)))
     return (np.maximum(least, 0), np.maximum(most, 0)) if counts else (least, most)
+
+
+def interval_scores(
+    calibration: Calibration, intervals: Mapping[float, Ends], summary: Summary | None, truth: FloatArray
+) -> dict[str, dict[str, Any]]:
+    """How many targets lie inside, and how wide intervals are; those of a distribution also before its calibration."""
+    found: dict[str, dict[str, Any]] = {}
+    for level in LEVELS:
+        about: dict[str, Any] = {"validation_windows": calibration.windows}
+        if level in intervals:
+            low, high = intervals[level]
+            inside, width = (low <= truth) & (truth <= high), high - low
+            about |= {"coverage": float(inside.mean()), "width": finite(float(width.mean()))}
+            if truth.shape[1] > 1:
+                about["coverage_by_step"] = inside.mean(axis=0).tolist()
+                about["width_by_step"] = [finite(float(value)) for value in width.mean(axis=0)]
+        else:
+            about["missing"] = calibration.missing[level]
+        if summary:
+            about |= {f"raw_{word}": summary.scores[f"{word}_{level:g}"] for word in ("coverage", "width")}
+        found[f"{level:g}"] = about
+    return found

@@ -1,35 +1,24 @@
 """Evaluate a forecaster on a segment, beside the baselines on the same targets."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
-from unroll.data.transforms import BEYOND, Transform
-from unroll.data.windows import WindowLoader
+from unroll.data.transforms import BEYOND
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
-from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved
+from unroll.evaluation.conformal import Calibration, Ends, interval_scores, moved
+from unroll.evaluation.made import Made, Weights, calibrated, make
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
-from unroll.evaluation.probabilistic import LEVELS, Summary, finite, interval_of, summarise
 from unroll.evaluation.replicas import ENSEMBLE, MIXTURE, Members, Steps
 from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
-from unroll.models.forecaster import LOSSES, Forecaster
-from unroll.models.heads.distribution import DistributionHead
-
-State = dict[str, Tensor]
-"""The state dict of one forecaster."""
-
-Weights = Mapping[str, Sequence[State]]
-"""One state a replica by name: best, and last where it is another epoch for at least one. A run without replicas has
-one state of each."""
+from unroll.models.forecaster import Forecaster
 
 
 @dataclass(frozen=True)
@@ -99,47 +88,6 @@ class Evaluation:
         return next(iter(self.models))
 
 
-@dataclass(frozen=True)
-class Made:
-    """What one model makes of some windows. n windows, H steps.
-
-    Args:
-        point: (n, H) in the series' units.
-        loss: see Evaluation.
-        summary: of its distributions; None where it makes points.
-    """
-
-    point: FloatArray
-    loss: float | None
-    summary: Summary | None = None
-
-    def intervals(self, transform: Transform) -> dict[float, Ends]:
-        """As they are before any calibration, in scaled units: both ends of a point are this point."""
-        if self.summary is None:
-            scaled = transform.apply_target(self.point)
-            return dict.fromkeys(LEVELS, (scaled, scaled))
-        found = {level: interval_of(self.summary.ends, level) for level in LEVELS}
-        return {
-            level: (transform.apply_target(low), transform.apply_target(high)) for level, (low, high) in found.items()
-        }
-
-
-@torch.inference_mode()
-def forecast(forecaster: Forecaster, loader: WindowLoader, *, distribution: bool = False) -> Tensor:
-    """(n, H) in scaled units, on the CPU; or the numbers of distributions (n, H, P)."""
-    forecaster.eval()
-    network = forecaster.network
-    windows, weight = loader.windows, forecaster.real_weight
-    numbers = [int(network.head.outputs)] if distribution else []  # type: ignore[arg-type]
-    made = torch.empty(len(windows), windows.horizon, *numbers, device=weight.device)  # a list of parts would cost more
-    for number, batch in enumerate(loader):
-        begin = number * loader.batch_size
-        past, future = batch.past.to(weight.dtype), batch.future.to(weight.dtype)  # precision may be 64-true
-        found = network.distribution(past, future) if distribution else forecaster(past, future)
-        made[begin : begin + len(past)] = found
-    return made.cpu()
-
-
 def evaluate(
     forecaster: Forecaster,
     datamodule: WindowDataModule,
@@ -171,12 +119,17 @@ def evaluate(
 
     def score(made: Made) -> tuple[Scores, Steps]:
         """The scores of a model with its skill, and those by step."""
+        if not (np.abs(made.point) < BEYOND).all():
+            raise RunError(
+                f"the weights forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set trainer.gradient_clip_val=1, "
+                "or take log1p out of data.transform if it is there"
+            )
         found = scores(truth, made.point, reference.scale)
         extra, steps = (made.summary.scores, made.summary.by_step) if made.summary else ({}, {})
         gain = skill(found["rmse"], table[best]["rmse"], truth)
         return found | {"skill": gain} | extra, _by_step(truth, made.point) | steps
 
-    models, replicas = _made(forecaster, datamodule, segment, weights, device)
+    models, replicas = make(forecaster, datamodule, segment, weights, device)
     members: dict[str, Members] = {}
     for name, several in replicas.items():
         scored = [score(made) for made in several]
@@ -201,104 +154,10 @@ def evaluate(
         members=members,
         intervals=intervals,
         interval_scores={
-            name: _interval_scores(calibration, intervals[name], models[name].summary, truth)
+            name: interval_scores(calibration, intervals[name], models[name].summary, truth)
             for name, calibration in calibrations.items()
         },
     )
-
-
-def calibrated(
-    forecaster: Forecaster, datamodule: WindowDataModule, weights: Weights, device: torch.device | str = "cpu"
-) -> dict[str, Calibration]:
-    """The calibration of each model on the validation segment; none where there is no such segment."""
-    count = len(datamodule.origins("validation"))
-    if not count:
-        return {}
-    every = max(1, math.ceil(count / MOST_ORIGINS))
-    models, _ = _made(forecaster, datamodule, "validation", weights, device, every)
-    transform = datamodule.transform
-    truth = transform.apply_target(datamodule.targets("validation")[::every])
-    return {name: calibrate(made.intervals(transform), truth) for name, made in models.items()}
-
-
-def _made(
-    forecaster: Forecaster,
-    datamodule: WindowDataModule,
-    segment: str,
-    weights: Weights,
-    device: torch.device | str,
-    every: int = 1,
-) -> tuple[dict[str, Made], dict[str, list[Made]]]:
-    """What each model, and each replica where there are some, makes of each so-manieth window of a segment."""
-    head, transform = forecaster.network.head, datamodule.transform
-    loader = datamodule.loader(segment, device, every=every)
-    truth = datamodule.targets(segment)[::every]
-    target = datamodule.values[datamodule.origins(segment)[::every, None] + np.arange(datamodule.horizon), 0].double()
-    models: dict[str, Made] = {}
-    replicas: dict[str, list[Made]] = {}
-    for name, states in weights.items():
-        outputs = [_finite(forecaster, loader, state, datamodule.values.dtype, name) for state in states]
-        if forecaster.network.points:
-            loss = LOSSES[forecaster.loss_name]
-            points = [_in_units(transform, one, name) for one in outputs]
-            made = [Made(point, float(loss(one, target))) for point, one in zip(points, outputs, strict=True)]
-            together = np.mean(points, axis=0)
-            joined = {ENSEMBLE: Made(together, float(loss(torch.from_numpy(transform.apply_target(together)), target)))}
-        else:
-            assert isinstance(head, DistributionHead)
-            points = [_in_units(transform, head.point(one), name) for one in outputs]
-            losses = torch.stack([head.loss(one, target) for one in outputs])  # (K, n, H)
-            summaries, ensemble, mixture = summarise(head, transform, outputs, truth)
-            means = losses.mean((1, 2)).tolist()
-            made = [Made(*parts) for parts in zip(points, means, summaries, strict=True)]
-            together = np.mean(points, axis=0)
-            density = math.log(len(states)) - torch.logsumexp(-losses, dim=0)  # minus the log of the mean density
-            joined = {
-                ENSEMBLE: Made(together, None, ensemble),
-                MIXTURE: Made(
-                    together if head.counts else mixture.ends[..., 2],
-                    float(density.mean()) if head.loss_name == "nll" else None,
-                    mixture,
-                ),
-            }
-        if len(states) == 1:
-            models[name] = made[0]
-            continue
-        replicas[name] = made
-        if name == "best":
-            models |= joined
-    return models, replicas
-
-
-def _finite(forecaster: Forecaster, loader: WindowLoader, state: State, dtype: torch.dtype, name: str) -> Tensor:
-    """(n, H) in scaled units, or the numbers of distributions (n, H, P): float64, rounded to the precision of the data.
-
-    Raises:
-        RunError: where a forecast is not a finite number.
-    """
-    forecaster.load_state_dict(state)
-    made = forecast(forecaster, loader, distribution=not forecaster.network.points).to(dtype).double()
-    if not made.isfinite().all():
-        raise RunError(
-            f"the weights of the {name} epoch forecast numbers that are not finite: lower optimizer.lr, set "
-            "trainer.gradient_clip_val=1, or use data.transform=standard"
-        )
-    return made
-
-
-def _in_units(transform: Transform, point: Tensor, name: str) -> FloatArray:
-    """(n, H) in the series' units.
-
-    Raises:
-        RunError: where no score can be said of them, as of logarithms that were undone.
-    """
-    made = transform.invert_target(point.numpy())
-    if not (np.abs(made) < BEYOND).all():
-        raise RunError(
-            f"the weights of the {name} epoch forecast numbers beyond {BEYOND:g}: lower optimizer.lr, set "
-            "trainer.gradient_clip_val=1, or take log1p out of data.transform if it is there"
-        )
-    return made
 
 
 def _intervals(
@@ -308,35 +167,13 @@ def _intervals(
     calibrations: Mapping[str, Calibration],
 ) -> dict[str, dict[float, Ends]]:
     """See Evaluation."""
-    transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
+    transform, counts = datamodule.transform, forecaster.network.counts
     found = {}
     for name, calibration in calibrations.items():
         raw = models[name].intervals(transform)
         found[name] = {
             level: moved(raw[level], by, transform, counts=counts) for level, by in calibration.moves.items()
         }
-    return found
-
-
-def _interval_scores(
-    calibration: Calibration, intervals: Mapping[float, Ends], summary: Summary | None, truth: FloatArray
-) -> dict[str, dict[str, Any]]:
-    """How many targets lie inside, and how wide intervals are; those of a distribution also before its calibration."""
-    found: dict[str, dict[str, Any]] = {}
-    for level in LEVELS:
-        about: dict[str, Any] = {"validation_windows": calibration.windows}
-        if level in intervals:
-            low, high = intervals[level]
-            inside, width = (low <= truth) & (truth <= high), high - low
-            about |= {"coverage": float(inside.mean()), "width": finite(float(width.mean()))}
-            if truth.shape[1] > 1:
-                about["coverage_by_step"] = inside.mean(axis=0).tolist()
-                about["width_by_step"] = [finite(float(value)) for value in width.mean(axis=0)]
-        else:
-            about["missing"] = calibration.missing[level]
-        if summary:
-            about |= {f"raw_{word}": summary.scores[f"{word}_{level:g}"] for word in ("coverage", "width")}
-        found[f"{level:g}"] = about
     return found
 
 

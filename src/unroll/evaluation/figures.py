@@ -84,7 +84,8 @@ def draw_forecast(datamodule: WindowDataModule, evaluation: Evaluation, *, label
             shade(axes, *joined_band(series.index, rows, pair), level=80)
         if evaluation.members:
             members = evaluation.members["best"].forecasts
-            band(axes, *joined_band(series.index, rows, members[:, shown]), replicas=len(members))
+            drawn, alpha = joined_band(series.index, rows, members[:, shown]), 0.6 if ends else 0.25
+            band(axes, *drawn, replicas=len(members), alpha=alpha)
         for name, made, colour in (
             (best, evaluation.baselines[best], ORANGE),
             (called(label, evaluation.members), evaluation.models[evaluation.main], BLUE),
@@ -158,10 +159,11 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
         known = {name: error for name, error in errors.items() if error is not None}
         best = min(known or {"persistence": 0.0}, key=lambda name: known.get(name, 0.0))
         for level, (low, high) in sorted(run.bands.items(), reverse=True):
-            shade(axes, after, low, high, level=level, about=f" of {run.paths} paths")
+            shade(axes, after, low, high, level=level, about=f", {run.paths} paths")
         if run.members:
             members = run.members["best"]
-            band(axes, after, members.min(axis=0), members.max(axis=0), replicas=len(members))
+            lowest, highest = members.min(axis=0), members.max(axis=0)
+            band(axes, after, lowest, highest, replicas=len(members), alpha=0.6 if run.bands else 0.25)
         for name, made, colour in (
             (best, run.baselines[best], ORANGE),
             (called(label, run.members), run.models[run.main], BLUE),
@@ -172,7 +174,7 @@ def draw_free_run(series: Series, run: FreeRun, *, label: str, subtitle: str) ->
             axes.plot(after, made, color=colour, linestyle=style, marker=marker, label=words)
         _mark_start(axes, after[0])
         axes.margins(x=0.01)
-        return _finish(figure, axes, series)
+        return _finish(figure, axes, series, columns=2 if run.bands and run.members else 3)
 
 
 def draw_losses(

@@ -17,7 +17,8 @@ from unroll.data.transforms import BEYOND, check_logarithms
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
 from unroll.evaluation.conformal import Ends
-from unroll.evaluation.evaluate import Weights, forecast_column
+from unroll.evaluation.evaluate import forecast_column
+from unroll.evaluation.made import Weights
 from unroll.evaluation.metrics import Scores
 from unroll.evaluation.paths import draw_paths, ends_of, middle, paths_for
 from unroll.evaluation.probabilistic import LEVELS, finite

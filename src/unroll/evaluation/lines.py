@@ -76,7 +76,15 @@ def joined_band(
 
 
 def band(
-    axes: Axes, x: Any, low: FloatArray, high: FloatArray, *, replicas: int, colour: str = BLUE, about: str = ""
+    axes: Axes,
+    x: Any,
+    low: FloatArray,
+    high: FloatArray,
+    *,
+    replicas: int,
+    colour: str = BLUE,
+    about: str = "",
+    alpha: float = 0.25,
 ) -> None:
     """Shade from the lowest to the highest replica.
 
@@ -87,9 +95,10 @@ def band(
         replicas: how many.
         colour: of the shade.
         about: more for the legend.
+        alpha: of the shade; more where it lies on that of an interval.
     """
     words = f"{replicas} seeds{about}, lowest to highest"
-    axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0, label=words)
+    axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0, label=words)
 
 
 def shade(axes: Axes, x: Any, low: Any, high: Any, *, level: float, about: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What is done to each window before the network reads it, and undone on its forecast: differences, centring, scaling.
+"""What is done to each window before the network reads it, and undone on its forecast: differences, centre, scale.
 
 So a network can read a series that drifts: it sees changes, or a window beside its own mean, and never a level that it
 was not trained on. Everything comes from the window itself; nothing is fitted.
@@ -13,6 +13,7 @@ from torch import Tensor
 from unroll.errors import ConfigError
 from unroll.rules import WINDOW_WORDS
 
+CLIP = 2.0  # in scaled units, that is about two standard deviations of the series
 LEAST_SCALE = 1e-3  # in scaled units: windows that are flatter are not blown up further
 
 
@@ -71,7 +72,10 @@ class Frame:
                 ways.append(_summed(target[..., -lag:]))
                 target = target[..., lag:] - target[..., :-lag]
                 continue
-            middle = target.mean(-1, keepdim=True)  # (B, 1)
+            if word == "window_clip":  # a day without sales tells no more than a bad one
+                target = target.clamp(-CLIP, CLIP)
+                continue
+            middle = _median(target) if word == "window_median" else target.mean(-1, keepdim=True)  # (B, 1)
             target = target - middle
             if word == "window_standard":
                 scale = target.square().mean(-1, keepdim=True).sqrt().clamp_min(LEAST_SCALE)
@@ -87,6 +91,12 @@ class Frame:
             return made
 
         return Entered(target, leave, factor)
+
+
+def _median(target: Tensor) -> Tensor:
+    """(B, W) to (B, 1); of an even number of rows the mean of the two in the middle."""
+    ordered, rows = target.sort(-1).values, target.shape[-1]
+    return (ordered[..., [(rows - 1) // 2]] + ordered[..., [rows // 2]]) / 2
 
 
 def _affine(middle: Tensor, scale: Tensor | None) -> Callable[[Tensor], Tensor]:

@@ -11,7 +11,7 @@ from unroll.data.windows import WindowShape
 from unroll.errors import ConfigError
 from unroll.models.backbones.backbone import Backbone
 from unroll.models.frame import Entered, Frame
-from unroll.models.heads.negative_binomial import TargetMaps
+from unroll.models.heads.negative_binomial import NegativeBinomialHead, TargetMaps
 from unroll.models.layers import GRU, LSTM, RNN, Dropout
 from unroll.models.skip import LinearSkip
 from unroll.targets import build
@@ -61,6 +61,8 @@ class Network(nn.Module):
         self.season = _season_of(rows, shape) if residual == "seasonal_naive" else None
         self.points: bool = getattr(head, "outputs", 1) == 1
         """Whether the head makes one number a step; else these are of a distribution."""
+        self.counts: bool = getattr(head, "counts", False)
+        """Whether it is for counts."""
 
     def forward(self, past: Tensor, future: Tensor) -> Tensor:
         """Forecast.
@@ -151,8 +153,8 @@ def build_network(model: Mapping[str, Any], shape: WindowShape, maps: TargetMaps
     feature_size = _feature_size(backbone, torch.zeros(2, steps, width))
     head_size = feature_size + shape.horizon * shape.future_features
     head = with_our_layers(build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon))
-    if maps is not None and getattr(head, "counts", False):
-        head.maps = maps  # type: ignore[assignment]
+    if maps is not None and isinstance(head, NegativeBinomialHead):
+        head.use(maps)
     options = {name: model[name] for name in ("dropout", "input_layout", "skip", "residual") if name in model}
     return Network(backbone, head, shape, **options)
 

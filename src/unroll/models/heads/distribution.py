@@ -31,7 +31,7 @@ class DistributionHead(nn.Module):
     leading_dimensions = True  # see Network
     loss_name = "nll"
     counts = False
-    """Whether it is for targets that are counts; then `maps` are set to those of the series' transform."""
+    """Whether it is for targets that are counts, and forecasts their mean."""
 
     def __init__(self, input_size: int, horizon: int, *, made: int, outputs: int, sizes: Sequence[int] = ()) -> None:
         super().__init__()

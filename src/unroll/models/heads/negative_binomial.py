@@ -1,6 +1,5 @@
 """The negative binomial distribution, for counts."""
 
-import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,9 +9,9 @@ from torch import Tensor
 from unroll.models.heads.distribution import LEAST_SPREAD, DistributionHead, positive
 
 SHARE = 0.1  # of the scale of the counts, within which means that would be negative are bent upwards
-POINTS = 512  # of the grid on which the probabilities are added up
+POINTS = 1024  # of the grid on which the probabilities are added up
 REACH = 5.0  # of the grid on each side of the mean, in a unit that is two standard deviations
-CHUNK = 4096  # distributions at once, which bounds memory
+CHUNK = 2048  # distributions at once, which bounds memory
 
 
 class TargetMaps(Protocol):
@@ -53,14 +52,15 @@ class NegativeBinomialHead(DistributionHead):
 
     def __init__(self, input_size: int, horizon: int, *, sizes: Sequence[int] = ()) -> None:
         super().__init__(input_size, horizon, made=2, outputs=2, sizes=sizes)
-        self.maps: TargetMaps = AsItIs()
+        self.use(AsItIs())
 
-    @functools.cached_property
-    def bend(self) -> float:
-        """Of the counts, where a mean near 0 is bent upwards: small beside their scale, and beside 1 for logarithms."""
-        points = torch.tensor([-0.5, 0.5, -1000.0], dtype=torch.float64)
-        low, high, least = self.maps.target_to_units(points).tolist()
-        return SHARE * max(min(high - low, -least), LEAST_SPREAD)
+    def use(self, maps: TargetMaps) -> None:
+        """Take the transform of the series."""
+        self.maps = maps
+        points = torch.tensor([-0.5, 0.5, -1000.0], dtype=torch.float64, device="cpu")
+        low, high, least = maps.target_to_units(points).tolist()
+        # Where a mean near 0 is bent upwards: small beside the scale of the counts, and beside 1 for logarithms.
+        self.bend = SHARE * max(min(high - low, -least), LEAST_SPREAD)
 
     def mean(self, params: Tensor) -> Tensor:
         """(B, H, 2) to the mean in the series' units (B, H)."""
