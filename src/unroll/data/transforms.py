@@ -18,8 +18,9 @@ from unroll.data.series import SMALLEST, FloatArray, Series, is_constant
 from unroll.errors import DataError
 from unroll.rules import WINDOW_WORDS
 
-BEYOND = 1e145  # no forecast that the scores can say
 BEND = 0.25  # of asinh, beside the median size of the target
+BEYOND = 1e145  # no forecast that the scores can say
+
 Values = TypeVar("Values", FloatArray, Tensor)
 
 
@@ -71,7 +72,7 @@ class Log1p:
     def undo_target(self, scaled: Values) -> Values:
         """Any shape of logarithms; those of more than BEYOND are taken for it."""
         if isinstance(scaled, Tensor):
-            return torch.expm1(scaled.clamp(max=math.log(_most(scaled))))
+            return torch.expm1(scaled.clamp(max=math.log(min(BEYOND, torch.finfo(scaled.dtype).max / 2))))
         return np.expm1(np.minimum(scaled, math.log(BEYOND)))
 
 
@@ -101,16 +102,15 @@ class Asinh:
         return np.arcsinh(values / self.scale)
 
     def undo_target(self, scaled: Values) -> Values:
-        """Any shape; what is more than BEYOND scales is taken for it."""
+        """Any shape; those of more than BEYOND are taken for it."""
         if isinstance(scaled, Tensor):
-            most = math.log(_most(scaled))
+            most = self._most(min(BEYOND, torch.finfo(scaled.dtype).max / 2))
             return torch.sinh(scaled.clamp(-most, most)) * self.scale
-        return np.sinh(np.clip(scaled, -math.log(BEYOND), math.log(BEYOND))) * self.scale
+        most = self._most(BEYOND)
+        return np.sinh(np.clip(scaled, -most, most)) * self.scale
 
-
-def _most(values: Tensor) -> float:
-    """The most that is given of a tensor's kind of numbers."""
-    return min(BEYOND, torch.finfo(values.dtype).max / 4)
+    def _most(self, value: float) -> float:
+        return math.asinh(value / max(self.scale, 1.0))  # sinh itself must stay a number too
 
 
 def _of_target(step: Callable[[Values], Values], values: Values) -> Values:
@@ -154,10 +154,11 @@ class Transform:
         """The inverse of `target_to_scaled`. Where a logarithm is undone, BEYOND is the most that is given."""
         for step in reversed(self.steps):
             scaled = step.undo_target(scaled)
-        if all(isinstance(step, Affine) for step in self.steps):
+        if not any(isinstance(step, Log1p) for step in self.steps):
             return scaled
         if isinstance(scaled, Tensor):
-            return scaled.clamp(-_most(scaled), _most(scaled))
+            most = min(BEYOND, torch.finfo(scaled.dtype).max)
+            return scaled.clamp(-most, most)
         return np.clip(scaled, -BEYOND, BEYOND)
 
     def only(self, columns: Sequence[int]) -> "Transform":

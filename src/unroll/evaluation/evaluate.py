@@ -13,7 +13,7 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import BEYOND
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
-from unroll.evaluation.conformal import Calibration, Ends, interval_scores, moved
+from unroll.evaluation.conformal import Calibration, Ends, interval_scores, moved, rolling_moves, shortfall
 from unroll.evaluation.made import Made, Weights, calibrated, make
 from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skill
 from unroll.evaluation.replicas import ENSEMBLE, MIXTURE, Members, Steps
@@ -158,6 +158,30 @@ def evaluate(
             for name, calibration in calibrations.items()
         },
     )
+
+
+def rolling_intervals(
+    forecaster: Forecaster, datamodule: WindowDataModule, segment: str, weights: Weights
+) -> dict[str, dict[float, Ends]]:
+    """Intervals of each model that are calibrated anew at each origin of a segment after the validation segment.
+
+    In a series that changes, errors of the validation segment say little of those of months later. See
+    `unroll.evaluation.conformal.rolling_moves`; empty where there is no validation segment.
+    """
+    if not len(datamodule.origins("validation")):
+        return {}
+    transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
+    (before, _), (after, _) = (make(forecaster, datamodule, name, weights, "cpu") for name in ("validation", segment))
+    known, truth = (transform.apply_target(datamodule.targets(name)) for name in ("validation", segment))
+    found: dict[str, dict[float, Ends]] = {}
+    for name, made in after.items():
+        earlier, later = before[name].intervals(transform), made.intervals(transform)
+        for level, ends in later.items():
+            errors = shortfall(earlier[level], known), shortfall(ends, truth)
+            moves = rolling_moves(*errors, datamodule.origins(segment), level)
+            if moves is not None:
+                found.setdefault(name, {})[level] = moved(ends, moves, transform, counts=counts)
+    return found
 
 
 def _intervals(
