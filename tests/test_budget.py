@@ -75,6 +75,8 @@ QUICK = (
     ("model=gru", "model.hidden_size=48", *LONG),
     ("model=lstm", "model.hidden_size=40", *LONG),
     ("model=rnn", "model.hidden_size=200", *LONG),
+    ("model=gru", "model.hidden_size=48", "data.transform=[standard,seasonal_difference,difference]", *LONG),
+    ("data=cinema", "data.days=900", "data.window_size=250", "data.batch_size=150", "data.calendar=[week,month]"),
     ("model=gru", "replicas=6", "model.hidden_size=16", *LONG),
     ("model=gru", "model.hidden_size=1500", "data.points=200", "data.window_size=4"),
     ("model=rnn", "model.hidden_size=4", "data.points=1600", "data.window_size=700", "data.batch_size=8"),

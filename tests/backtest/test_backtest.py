@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_the_report_is_there_and_says_what_was_done(done):
     assert set(values["baselines"]) == set(names[2:])
     for line in values["notes"]:
         assert line in process.stdout
-    assert "cannot be told from" in "".join(values["notes"]).lower() or "worse than" in "".join(values["notes"]).lower()
+    assert "No intervals of the differences can be had: 14 origins are fewer than 4 blocks of 4." in values["notes"][0]
 
 
 def test_each_fold_is_a_run_that_knows_only_what_came_before(done):
@@ -141,11 +142,15 @@ def test_the_numbers_are_those_of_the_predictions(done):
         assert gap["rmse"]["why"] == "14 origins are fewer than 4 blocks of 4"
         test = gap["mae"]["diebold_mariano"]
         assert 0 <= test["p_value"] <= 1 if test["p_value"] is not None else "not positive" in test["why"]
-    for level in ("80",):
-        inside = (table[f"low_{level}"] <= truth) & (truth <= table[f"high_{level}"])
-        assert values["intervals"]["ensemble"][level]["coverage"] == pytest.approx(inside.mean())
-        width = (table[f"high_{level}"] - table[f"low_{level}"]).mean()
-        assert values["intervals"]["ensemble"][level]["width"] == pytest.approx(width)
+    assert set(values["intervals"]) == {"ensemble", "ensemble, rolling"}
+    assert "no 95 % intervals: 6 validation windows, and this level needs at least 19 (fold 1, 2, 3)" in values["notes"]
+    for name, end in (("ensemble", ""), ("ensemble, rolling", "_rolling")):
+        inside = (table[f"low_80{end}"] <= truth) & (truth <= table[f"high_80{end}"])
+        assert values["intervals"][name]["80"]["coverage"] == pytest.approx(inside.mean())
+        width = (table[f"high_80{end}"] - table[f"low_80{end}"]).mean()
+        assert values["intervals"][name]["80"]["width"] == pytest.approx(width)
+    first = table.drop_duplicates("fold")  # the first step of a fold's first origin: nothing is known but validation
+    np.testing.assert_array_equal(first["low_80"], first["low_80_rolling"])
 
 
 def test_the_same_command_uses_what_is_complete_and_gives_the_same_numbers(done):
@@ -228,6 +233,13 @@ def test_without_validation_and_with_gaps(tmp_path):
     assert "2 of 39 origins are left away: a target has no value (1 rows)" in process.stdout
     gap = values["comparison"]["with"]["persistence"]["rmse"]
     assert gap["low"] < gap["value"] < gap["high"]
+    groups = {"better than": "Better than", "worse than": "Worse than", "cannot be told from": "Cannot be told from"}
+    said = values["notes"][0].partition("By the 95 % intervals of the differences: ")[2]
+    for name, rows in values["comparison"]["with"].items():
+        (sentence,) = [
+            part for part in said.removesuffix(".").split(". ") if name in re.split("; | than | from ", part)
+        ]
+        assert sentence.startswith(groups[rows["rmse"]["verdict"]])
 
 
 MISTAKES = {
@@ -238,7 +250,7 @@ MISTAKES = {
     "--rows 10 --refit -1": "--refit -1: give the rows from one training to the next, or 0 to train once",
     "--rows 10 --step 0": "--step 0: give at least 1, the rows from one origin to the next",
     "--rows 10 --jobs 0": "--jobs 0: give at least 1",
-    "--rows 10 --name ../up": "sweep.name=../up: sweep.name must be a name of letters",
+    "--rows 10 --name ../up": "--name ../up: give a name of letters, digits",
     "--rows 10 data.test=5": "data.test=5: it cannot be set here; give --rows N",
     "--rows 10 resume=x": "resume=x: it cannot be set here; give nothing: the same command goes on by itself",
     "--rows 10 model": "model: write KEY=VALUE, as for train.py",

@@ -15,7 +15,7 @@ from unroll.errors import ConfigError, DataError
 from unroll.rules import POINTWISE_WORDS
 
 CHAINS = [list(chain) for length in (1, 2, 3) for chain in itertools.permutations(POINTWISE_WORDS, length)]
-AFFINE = [chain for chain in CHAINS if "log1p" not in chain]
+WITHOUT_LOGARITHMS = [chain for chain in CHAINS if "log1p" not in chain]
 
 
 def drawn(rows: int, columns: int, shape: str, power: int) -> np.ndarray:
@@ -37,8 +37,14 @@ def drawn(rows: int, columns: int, shape: str, power: int) -> np.ndarray:
 SHAPES = ("noise", "counts", "mostly zero", "growth", "level", "constant")
 
 
-@given(st.integers(4, 60), st.integers(1, 3), st.sampled_from(AFFINE), st.sampled_from(SHAPES), st.integers(-120, 120))
-def test_affine_chains_are_inverted_at_every_scale(rows, columns, chain, shape, power):
+@given(
+    st.integers(4, 60),
+    st.integers(1, 3),
+    st.sampled_from(WITHOUT_LOGARITHMS),
+    st.sampled_from(SHAPES),
+    st.integers(-120, 120),
+)
+def test_chains_without_logarithms_are_inverted_at_every_scale(rows, columns, chain, shape, power):
     values = drawn(rows, columns, shape, power)
     transform = fit_transform(chain, values[: rows // 2 + 2])
     scaled = transform.apply(values)
@@ -94,9 +100,11 @@ def test_tensors_and_arrays_agree_to_the_last_bits(chain, shape):
     except DataError:
         return
     tensor = torch.from_numpy(values)
-    torch.testing.assert_close(transform.apply(tensor), torch.from_numpy(transform.apply(values)), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        transform.apply(tensor), torch.from_numpy(transform.apply(values)), rtol=1e-13, atol=1e-14
+    )
     scaled = transform.target_to_scaled(tensor[:, 0])
-    np.testing.assert_allclose(scaled.numpy(), transform.apply_target(values[:, 0]), rtol=1e-13)
+    np.testing.assert_allclose(scaled.numpy(), transform.apply_target(values[:, 0]), rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(transform.target_to_units(scaled).numpy(), values[:, 0], rtol=1e-9, atol=1e-9)
     half = transform.target_to_units(transform.target_to_scaled(tensor[:, 0].float()))
     assert half.dtype == torch.float32

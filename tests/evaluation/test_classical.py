@@ -28,12 +28,12 @@ SERIES = {
 
 @pytest.mark.parametrize("name", SERIES)
 def test_every_series_has_its_forecasts(name):
-    target, origins = SERIES[name], np.arange(84, 116, 8)
+    target, origins = SERIES[name], np.array([84, 112])
     made, notes = classical(target, origins, 4, 7)
     assert set(made) == {"ETS", "Theta"}
     assert notes[0].startswith("ETS")
     for found in made.values():
-        assert found.shape == (4, 4)
+        assert found.shape == (2, 4)
         assert np.isfinite(found).all()
         assert np.abs(found).max() <= 2 * np.abs(target).max()
 
@@ -45,7 +45,7 @@ def test_few_rows_are_enough_for_the_last_value():
 
 
 def test_the_season_is_found_and_beats_none():
-    target, origins = SERIES["season"], np.arange(90, 114)
+    target, origins = SERIES["season"], np.arange(90, 114, 3)
     truth = target[origins[:, None] + np.arange(3)]
     for found in classical(target, origins, 3, 7)[0].values():
         assert np.sqrt(np.mean((found - truth) ** 2)) < 0.2  # noise of 0.1, a season of 3
@@ -68,9 +68,9 @@ def test_states_brought_up_to_date_are_those_of_statsmodels(name, season):
         np.testing.assert_allclose(row, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("season", [7, 26])
-@pytest.mark.parametrize("name", ["season", "growth", "falls below zero"])
-def test_later_rows_change_no_bit(name, season):
+@pytest.mark.parametrize(("name", "season"), [("season", 7), ("growth", 8), ("falls below zero", None)])
+def test_later_rows_change_no_bit(name, season, monkeypatch):
+    monkeypatch.setattr("unroll.evaluation.classical.LONGEST_ESTIMATED", 7)  # one of them has a long season
     target = SERIES[name].copy()
     origins = np.array([80, 84, 88])
     before, notes = classical(target, origins, 2, season)

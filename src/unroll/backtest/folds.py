@@ -169,4 +169,6 @@ def _notes(
         notes.append(f"{every - count} of {every} origins are left away: a target has no value ({missing.sum()} rows)")
     if cfg.data.get("history", True) is False:
         notes.append("data.history=true, other than the config says: a forecast reads what is known at its origin")
+    if cfg.trainer.get("fast_dev_run"):
+        notes.append("trainer.fast_dev_run=true: each model saw one batch, and its scores mean nothing")
     return notes

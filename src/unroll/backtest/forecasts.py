@@ -13,6 +13,7 @@ from unroll.data.series import FloatArray
 from unroll.evaluation.classical import available, classical
 from unroll.evaluation.conformal import Ends
 from unroll.evaluation.evaluate import evaluate, fit_reference
+from unroll.evaluation.made import rolling_intervals
 from unroll.evaluation.metrics import METRICS, Scores
 from unroll.evaluation.probabilistic import LEVELS
 from unroll.load import load_run
@@ -20,6 +21,7 @@ from unroll.targets import build
 
 SEGMENT = "backtest"
 REFITTED = "linear autoregression"  # baselines that need no validation: fitted on all rows before the fold too
+ROLLING = ", rolling"  # intervals that are calibrated anew at each origin
 ALL_ROWS = " (train + validation)"
 
 
@@ -34,7 +36,8 @@ class Forecasts:
         models: (n, H) by name; the first one stands for the run.
         members: (K, n, H) of the replicas; K = 0 for a run without.
         baselines: (n, H) by name.
-        intervals: by name of a model and level in percent, calibrated on each fold's validation segment.
+        intervals: by name of a model and level in percent, calibrated on each fold's validation segment; with ROLLING
+            in the name, at each origin on the latest windows that are known there.
         extra: scores of distributions, by name of a model: means over all origins and steps.
         notes: what is to be said of them.
     """
@@ -84,7 +87,9 @@ def forecast_fold(fold: Fold, path: Path) -> Forecasts:
     }
     about = found.interval_scores.get(found.main, {})
     notes += [f"no {level} % intervals: {row['missing']}" for level, row in about.items() if "missing" in row]
-    return Forecasts(fold.origins, numbers, found.truth, found.models, members, others, found.intervals, extra, notes)
+    rolling = rolling_intervals(loaded.forecaster, datamodule, SEGMENT, weights)
+    ends = found.intervals | {f"{name}{ROLLING}": levels for name, levels in rolling.items()}
+    return Forecasts(fold.origins, numbers, found.truth, found.models, members, others, ends, extra, notes)
 
 
 def _refitted(fold: Fold, trained: WindowDataModule) -> dict[str, FloatArray]:
@@ -109,7 +114,7 @@ def together(parts: Sequence[Forecasts]) -> Forecasts:
         return {name: np.concatenate([table[name] for table in tables]) for name in shared}
 
     ends: dict[str, dict[float, Ends]] = {}
-    for name in first.models:
+    for name in first.intervals:
         tables = [part.intervals.get(name, {}) for part in parts]
         for level in [level for level in LEVELS if all(level in table for table in tables)]:
             low, high = (np.concatenate([table[level][end] for table in tables]) for end in (0, 1))

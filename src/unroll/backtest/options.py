@@ -6,9 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from unroll.cli import check_keys
-from unroll.config import check_config, check_value, plain
+from unroll.config import check_config, plain
 from unroll.errors import ConfigError
 from unroll.reproduction.jobs import composed
+from unroll.rules import RULES
 from unroll.runs.reuse import data_digest, fingerprint, run_name
 
 OWN = {
@@ -90,7 +91,9 @@ def folder_of(cfg: DictConfig, options: Options, name: str | None) -> Path:
         options: checked.
         name: as the user gave it; None: made from the config and the data.
     """
-    check_value("sweep.name", name)
+    wanted = RULES["sweep.name"](name)
+    if wanted:
+        raise ConfigError(f"--name {name}: give {wanted}")
     config = plain(cfg)
     found = name or run_name(config, fingerprint(config, data_digest(config))) + options.slug
     return Path(cfg.output_dir).absolute() / "backtests" / found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unroll.backtest.forecasts import Forecasts
+from unroll.backtest.forecasts import ROLLING, Forecasts
 from unroll.data.series import FloatArray
 from unroll.evaluation.comparison import RESAMPLES, Measure, block_length, diebold_mariano, difference
 from unroll.evaluation.evaluate import forecast_column
@@ -125,12 +125,13 @@ def verdicts(values: Mapping[str, Any], label: str) -> list[str]:
         if below:
             words = f"no lower {measure.upper()} than {below} of {len(others)} baselines"
         groups: dict[str, list[str]] = {}
+        gaps = {name: rows[measure] for name, rows in values["comparison"]["with"].items()}
         for name in sorted(others, key=lambda name: others[name][measure]):
-            groups.setdefault(values["comparison"]["with"][name][measure]["verdict"], []).append(name)
-        said = "".join(
-            f" {verdict[0].upper()}{verdict[1:]} {'; '.join(names)}." for verdict, names in sorted(groups.items())
-        )
-        lines.append(f"{label} has {words}. By the 95 % intervals of the differences: {said.strip()}")
+            groups.setdefault(gaps[name]["verdict"], []).append(name)
+        said = "".join(f" {verdict[0].upper()}{verdict[1:]} {'; '.join(names)}." for verdict, names in groups.items())
+        why = next((gap["why"] for gap in gaps.values() if gap["why"]), None)
+        means = f"By the 95 % intervals of the differences:{said}"
+        lines.append(f"{label} has {words}. {f'No intervals of the differences can be had: {why}.' if why else means}")
     return lines
 
 
@@ -168,7 +169,8 @@ def predictions_table(found: Forecasts, index: pd.Index, seed: int) -> pd.DataFr
     columns |= {forecast_column(name): made.ravel() for name, made in found.models.items()}
     columns |= {forecast_column("best", seed + number): made.ravel() for number, made in enumerate(found.members)}
     for model, levels in found.intervals.items():
-        suffix = "" if model == found.main else f"_{model}"
+        suffix = model.removeprefix(found.main).replace(", ", "_")
+        suffix = f"_{suffix}" if suffix and not suffix.startswith("_") else suffix
         for level, ends in levels.items():
             sides = zip(("low", "high"), ends, strict=True)
             columns |= {f"{side}_{level:g}{suffix}": end.ravel() for side, end in sides}
@@ -182,8 +184,8 @@ def labels(model: str, replicas: int) -> dict[str, str]:
         model: the backbone's name.
         replicas: how many; 1 for a run without.
     """
-    if replicas == 1:
-        return {"best": model}
-    return {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"} | {
-        MIXTURE: f"{model}, mixture of {replicas}"
-    }
+    found = {"best": model}
+    if replicas > 1:
+        found = {"best": f"{model}, mean of {replicas} seeds", ENSEMBLE: f"{model}, ensemble of {replicas}"}
+        found |= {MIXTURE: f"{model}, mixture of {replicas}"}
+    return found | {f"{name}{ROLLING}": f"{label}{ROLLING}" for name, label in found.items()}

@@ -51,12 +51,12 @@ def interval_rows(values: Mapping[str, Any], labels: Mapping[str, str]) -> Rows:
     """Coverage and width of the intervals, and the CRPS of distributions."""
     named = [(name, level, row) for name, levels in values["intervals"].items() for level, row in levels.items()]
     write = writer([row["width"] for _, _, row in named])
-    crps = {name: row.get("crps") for name, row in values["models"].items()}
+    crps = {name: values["models"].get(name, {}).get("crps") for name in values["intervals"]}
     score = writer([value for value in crps.values() if value is not None])
     rows = []
     for name, level, row in named:
         cells = [labels.get(name, name), f"{level} %", f"{100 * row['coverage']:.1f} %", write(row["width"])]
-        rows.append([*cells, *([score(crps[name])] if any(crps.values()) else [])])
+        rows.append([*cells, *(["" if crps[name] is None else score(crps[name])] if any(crps.values()) else [])])
     return ["intervals", "level", "coverage", "mean width", *(["CRPS"] if any(crps.values()) else [])], rows
 
 
@@ -143,7 +143,12 @@ def page(values: Mapping[str, Any], labels: Mapping[str, str], lines: Sequence[s
     if values["horizon"] > 1:
         parts += ["## By step ahead", markdown(step_rows(values, labels))]
     if values["intervals"]:
-        parts += ["## Intervals", markdown(interval_rows(values, labels))]
+        parts += [
+            "## Intervals",
+            "Calibrated on the validation segment of each fold; `rolling`: anew at each origin, on as many of the "
+            "latest windows, whose targets are known by then.",
+            markdown(interval_rows(values, labels)),
+        ]
     parts += ["## Trainings", markdown(fold_rows(values))]
     return "\n\n".join([*parts, "![backtest](backtest.png)"]) + "\n"
 

@@ -2,14 +2,18 @@
 
 import functools
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from unroll.data.calendar import DAY
-from unroll.data.series import FloatArray
+from unroll.data.files import shown
+from unroll.data.series import FloatArray, Series
+from unroll.data.tables import UTC
+from unroll.data.transforms import in_words
 from unroll.errors import ConfigError, DataError
 
 PREFIX = "calendar:"  # of the columns' names, so that none is taken for a column of a file
@@ -123,6 +127,53 @@ def fitting_words(index: pd.Index, *, holiday: bool) -> tuple[str, ...]:
         if step < limit:
             return words
     return ()
+
+
+def plan_calendar(
+    series: Series, asked: str | Sequence[str], encoding: str, holidays: str | None, *, timezone: str | None
+) -> Calendar:
+    """The columns that a config asks for, of a series.
+
+    Args:
+        series: without missing values.
+        asked: data.calendar.
+        encoding: data.calendar_encoding.
+        holidays: data.holidays; a column of the series, which is there already, or a country.
+        timezone: data.timezone, which is used where the series' dates are UTC.
+
+    Raises:
+        ConfigError: where the series has no dates to make them from.
+        DataError: where the column of holidays is not 0 or 1.
+    """
+    words = tuple(in_words(asked)) if asked != "auto" else fitting_words(series.index, holiday=holidays is not None)
+    if holidays in series.columns:
+        if not np.isin(series.values[:, series.columns.index(holidays)], (0, 1)).all():
+            raise DataError(
+                f"series {series.name}: column {shown(holidays)} of data.holidays holds other numbers than 0 and 1: "
+                "mend it, or name it in data.known_ahead instead"
+            )
+        words = tuple(word for word in words if word != "holiday")
+    if words and not isinstance(series.index, pd.DatetimeIndex):
+        raise ConfigError(
+            f"data.calendar=[{','.join(words)}]: series {series.title} has no dates: set data.date to a column of "
+            "dates, or data.calendar=[] (calendar=auto takes none where there are no dates)"
+        )
+    return Calendar(words, encoding, holidays, timezone if str(series.index.name).endswith(UTC) else None)
+
+
+def with_calendar(series: Series, calendar: Calendar) -> Series:
+    """The series with the columns made from its dates behind its own; they are known ahead."""
+    names = calendar.columns
+    if not names:
+        return series
+    twice = [name for name in names if name in series.columns]
+    if twice:
+        raise DataError(
+            f"series {series.name} has a column {shown(twice[0])}, as data.calendar names its own: rename that column"
+        )
+    values = np.concatenate([series.values, calendar.values(pd.DatetimeIndex(series.index))], axis=1)
+    columns, known = (*series.columns, *names), (*series.known_ahead, *names)
+    return replace(series, values=values, columns=columns, known_ahead=known)
 
 
 def _number(word: str, dates: pd.DatetimeIndex) -> npt.NDArray[np.int64]:

@@ -1,8 +1,7 @@
 """The LightningDataModule under every data set: load, split by time, fit the transform, cut windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import lightning as L
 import numpy as np
@@ -14,11 +13,11 @@ from torch import Tensor
 from unroll.config import check_arguments, check_inputs, check_order
 from unroll.data.calendar import RECENT, continued
 from unroll.data.files import shown
+from unroll.data.fitted import Fitted
 from unroll.data.future import check_all_known, known_after_the_end, known_rows
-from unroll.data.known import Calendar, fitting_words
+from unroll.data.known import Calendar, plan_calendar, with_calendar
 from unroll.data.series import FloatArray, Series, fill_missing, is_constant, until
-from unroll.data.tables import UTC
-from unroll.data.transforms import Transform, check_logarithms, fit_transform, in_words, window_words
+from unroll.data.transforms import Transform, check_logarithms, fit_transform, scaled, window_words
 from unroll.data.windows import Batch, Segments, WindowLoader, Windows, WindowShape, origins, split, split_windows
 from unroll.errors import ConfigError, DataError
 
@@ -44,50 +43,6 @@ class Windowing(TypedDict, total=False):
     holidays: str | None
     seasonal_period: int | None
     end: int | str | None
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a run took from its own data, to be used on other data: nothing is fitted again.
-
-    Args:
-        transform: fitted on the training segment.
-        calendar: columns made from the dates.
-        season: rows in one season; None: there is none.
-        rhythm: the last labels, to see by how they go on.
-        first, last: labels of the first and the last row.
-        validation, test: labels of the first rows of these segments; None where the segment is empty.
-        index_name: of all labels; it says the clock of dates (see `read_table`).
-    """
-
-    transform: Transform
-    calendar: Calendar
-    season: int | None
-    rhythm: pd.Index
-    first: Any
-    last: Any
-    validation: Any
-    test: Any
-    index_name: Any
-
-    def segments(self, index: pd.Index) -> Segments:
-        """The segments of another series by time: what was trained on stays training, what came after the run is test.
-
-        Raises:
-            DataError: where the labels are of another kind (dates, numbers), or begin before the run's own.
-        """
-        try:
-            if index[0] < self.first:
-                raise DataError(f"its rows begin at {index[0]}, before the run's own ({self.first}): leave those away")
-            after = int(index.searchsorted(self.last, side="right"))
-            test = after if self.test is None else int(index.searchsorted(self.test))
-            validation = min(test, after if self.validation is None else int(index.searchsorted(self.validation)))
-        except TypeError as error:
-            raise DataError(
-                f"its rows are labelled {index[0]} to {index[-1]}, the run's own {self.first} to {self.last}: give "
-                "data with the same kind of index"
-            ) from error
-        return Segments(range(validation), range(validation, test), range(test, len(index)))
 
 
 class WindowDataModule(L.LightningDataModule):
@@ -183,8 +138,14 @@ class WindowDataModule(L.LightningDataModule):
         )
         series, filled = fill_missing(self.loaded, self.missing, segments.train.stop)
         self.filled: npt.NDArray[np.bool_] = filled[:, 0]  # rows whose target was made up: read, never scored
-        self.calendar: Calendar = self.fitted_before.calendar if self.fitted_before else self._plan_calendar(series)
-        series = _with_calendar(series, self.calendar)
+        self.calendar: Calendar = (
+            self.fitted_before.calendar
+            if self.fitted_before
+            else plan_calendar(
+                series, self.calendar_words, self.calendar_encoding, self.holidays, timezone=self.timezone
+            )
+        )
+        series = with_calendar(series, self.calendar)
         train = series.values[segments.train.start : segments.train.stop]
         self._origins = {
             name: origins(
@@ -212,7 +173,7 @@ class WindowDataModule(L.LightningDataModule):
             else fit_transform(self.transform_kind, train, made, name=target, label=series.label)
         )
         check_logarithms(self.transform, series.values, target, series.label)
-        self.values: Tensor = _scaled(series, self.transform)  # (N, F) float32
+        self.values: Tensor = scaled(series, self.transform)  # (N, F) float32
         self._future_columns = [series.columns.index(column) for column in series.known_ahead]
         self.series: Series = series
         self.shape = self._make_shape()
@@ -245,34 +206,6 @@ class WindowDataModule(L.LightningDataModule):
                 f"of each window and leaves none: set data.window_size to at least {shape.lost_rows + 1}"
             )
         return shape
-
-    def _plan_calendar(self, series: Series) -> Calendar:
-        """The columns that are asked for, of this series.
-
-        Raises:
-            ConfigError: where it has no dates to make them from.
-            DataError: where the column of holidays is not 0 or 1.
-        """
-        asked = self.calendar_words
-        column = self.holidays if self.holidays in series.columns else None
-        words = (
-            tuple(in_words(asked))
-            if asked != "auto"
-            else fitting_words(series.index, holiday=self.holidays is not None)
-        )
-        if column is not None and not np.isin(series.values[:, series.columns.index(column)], (0, 1)).all():
-            raise DataError(
-                f"series {series.name}: column {shown(column)} of data.holidays holds other numbers than 0 and 1: mend "
-                "it, or name it in data.known_ahead instead"
-            )
-        words = tuple(word for word in words if word != "holiday" or column is None)  # a column is there already
-        if words and not isinstance(series.index, pd.DatetimeIndex):
-            raise ConfigError(
-                f"data.calendar=[{','.join(words)}]: series {series.title} has no dates: set data.date to a column of "
-                "dates, or data.calendar=[] (calendar=auto takes none where there are no dates)"
-            )
-        timezone = self.timezone if str(series.index.name).endswith(UTC) else None
-        return Calendar(words, self.calendar_encoding, self.holidays, timezone)
 
     def future_index(self, steps: int) -> pd.Index:
         """(steps,) the labels after the end."""
@@ -425,36 +358,3 @@ class WindowDataModule(L.LightningDataModule):
                 f"segment needs {needs} rows (filled rows do not count): lower data.window_size or data.horizon, or "
                 "change data.validation and data.test"
             )
-
-
-def _with_calendar(series: Series, calendar: Calendar) -> Series:
-    """The series with columns made from its dates, which are known ahead."""
-    names = calendar.columns
-    if not names:
-        return series
-    twice = [name for name in names if name in series.columns]
-    if twice:
-        raise DataError(
-            f"series {series.name} has a column {shown(twice[0])}, as data.calendar names its own: rename that column"
-        )
-    values = np.concatenate([series.values, calendar.values(pd.DatetimeIndex(series.index))], axis=1)
-    columns, known = (*series.columns, *names), (*series.known_ahead, *names)
-    return replace(series, values=values, columns=columns, known_ahead=known)
-
-
-def _scaled(series: Series, transform: Transform, chunk: int = 1_000_000) -> Tensor:
-    """The scaled series in float32, made in chunks so that no second float64 copy of it exists."""
-    values = series.values
-    scaled = np.empty(values.shape, dtype=np.float32)
-    for begin in range(0, len(values), chunk):
-        with np.errstate(over="ignore"):
-            scaled[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
-    beyond = np.argwhere(~np.isfinite(scaled))
-    if len(beyond):
-        row, column = beyond[0]
-        raise DataError(
-            f"series {series.name}: column {shown(series.columns[column])} is {values[row, column]:g} at "
-            f"{series.label(row)}, too large for the network beside the training segment: mend it, or use "
-            "data.transform=standard if it is not set"
-        )
-    return torch.from_numpy(scaled)

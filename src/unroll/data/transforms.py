@@ -4,6 +4,7 @@ Words of two kinds, in the order of the config. Pointwise ones are applied here,
 (`WINDOW_WORDS`) are undone by what a window holds itself, so the network applies them; here they are only passed on.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unroll.data.series import SMALLEST, FloatArray, is_constant
+from unroll.data.files import shown
+from unroll.data.series import SMALLEST, FloatArray, Series, is_constant
 from unroll.errors import DataError
 from unroll.rules import WINDOW_WORDS
 
 BEND = 0.25  # of asinh, beside the median size of the target
+BEYOND = 1e145  # no forecast that the scores can say
+
 Values = TypeVar("Values", FloatArray, Tensor)
 
 
@@ -66,11 +70,10 @@ class Log1p:
             return np.log1p(values)
 
     def undo_target(self, scaled: Values) -> Values:
-        """Any shape of logarithms; infinite where the value is beyond all numbers."""
+        """Any shape of logarithms; those of more than BEYOND are taken for it."""
         if isinstance(scaled, Tensor):
-            return torch.expm1(scaled)
-        with np.errstate(over="ignore"):
-            return np.expm1(scaled)
+            return torch.expm1(scaled.clamp(max=math.log(min(BEYOND, torch.finfo(scaled.dtype).max / 2))))
+        return np.expm1(np.minimum(scaled, math.log(BEYOND)))
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,15 @@ class Asinh:
         return np.arcsinh(values / self.scale)
 
     def undo_target(self, scaled: Values) -> Values:
-        """Any shape; infinite where the value is beyond all numbers."""
+        """Any shape; those of more than BEYOND are taken for it."""
         if isinstance(scaled, Tensor):
-            return torch.sinh(scaled) * self.scale
-        with np.errstate(over="ignore"):
-            return np.sinh(scaled) * self.scale
+            most = self._most(min(BEYOND, torch.finfo(scaled.dtype).max / 2))
+            return torch.sinh(scaled.clamp(-most, most)) * self.scale
+        most = self._most(BEYOND)
+        return np.sinh(np.clip(scaled, -most, most)) * self.scale
+
+    def _most(self, value: float) -> float:
+        return math.asinh(value / max(self.scale, 1.0))  # sinh itself must stay a number too
 
 
 def _of_target(step: Callable[[Values], Values], values: Values) -> Values:
@@ -144,10 +151,15 @@ class Transform:
         return values
 
     def target_to_units(self, scaled: Values) -> Values:
-        """The inverse of `target_to_scaled`."""
+        """The inverse of `target_to_scaled`. Where a logarithm is undone, BEYOND is the most that is given."""
         for step in reversed(self.steps):
             scaled = step.undo_target(scaled)
-        return scaled
+        if not any(isinstance(step, Log1p) for step in self.steps):
+            return scaled
+        if isinstance(scaled, Tensor):
+            most = min(BEYOND, torch.finfo(scaled.dtype).max)
+            return scaled.clamp(-most, most)
+        return np.clip(scaled, -BEYOND, BEYOND)
 
     def only(self, columns: Sequence[int]) -> "Transform":
         """The same for some of the columns, without the target."""
@@ -268,3 +280,25 @@ def _fit_affine(word: str, train: FloatArray, plain: Sequence[int]) -> Affine:
     scale = np.where(constant, 1.0, scale)
     offset[list(plain)], scale[list(plain)] = 0.0, 1.0
     return Affine(word, offset, scale)
+
+
+def scaled(series: Series, transform: Transform, chunk: int = 1_000_000) -> Tensor:
+    """The scaled series in float32, made in chunks so that no second float64 copy of it exists.
+
+    Raises:
+        DataError: where a value is too large for it.
+    """
+    values = series.values
+    made = np.empty(values.shape, dtype=np.float32)
+    for begin in range(0, len(values), chunk):
+        with np.errstate(over="ignore"):
+            made[begin : begin + chunk] = transform.apply(values[begin : begin + chunk])
+    beyond = np.argwhere(~np.isfinite(made))
+    if len(beyond):
+        row, column = beyond[0]
+        raise DataError(
+            f"series {series.name}: column {shown(series.columns[column])} is {values[row, column]:g} at "
+            f"{series.label(row)}, too large for the network beside the training segment: mend it, or use "
+            "data.transform=standard if it is not set"
+        )
+    return torch.from_numpy(made)

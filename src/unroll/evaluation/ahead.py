@@ -12,6 +12,7 @@ from torch import Tensor
 from unroll.data.future import check_all_known
 from unroll.data.module import EVALUATION_ROWS, WindowDataModule
 from unroll.data.series import FloatArray
+from unroll.data.transforms import BEYOND
 from unroll.data.windows import origins
 from unroll.errors import ConfigError, DataError, RunError
 from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved, windows_needed
@@ -203,7 +204,7 @@ def _columns(datamodule: WindowDataModule, later: Tensor | None, steps: int) -> 
 
 
 def _finite(forecast: FloatArray) -> FloatArray:
-    if not np.isfinite(forecast).all():
+    if not (np.abs(forecast) < BEYOND).all():
         raise RunError("the weights forecast numbers that are not finite: the run is damaged, or did not learn")
     return forecast
 

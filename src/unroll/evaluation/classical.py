@@ -17,7 +17,7 @@ from unroll.evaluation.baselines import Rows, persistence
 
 MOST_ROWS = 5000  # the last ones; earlier ones say nothing more of level, trend and season
 LEAST_ROWS = 10  # from which statsmodels finds where a search for the first states begins
-LONGEST_ESTIMATED = 24  # seasons whose first states are fitted too; of longer ones they are taken from the first years
+LONGEST_ESTIMATED = 60  # seasons whose first states are fitted too; of longer ones they are taken from the first years
 ITERATIONS = 300  # of a fit
 FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError, NotImplementedError, IndexError)
 
@@ -63,9 +63,9 @@ class Fitted:
 class ExponentialSmoothing:
     """ETS: the form with the lowest AICc, fitted once; later rows bring its states up to date, as they do a model's.
 
-    The forms are those of Hyndman's `ets`: additive or multiplicative error, no trend, an additive or a damped one, no
-    season, an additive or a multiplicative one, the last with multiplicative errors only. What is multiplicative is
-    for positive series alone; where a row that is not comes later, the best additive form goes on.
+    Twelve forms: additive or multiplicative error; no trend, an additive or a damped one; no season, or one of the kind
+    of the error. What is multiplicative is for positive series alone; where a row that is not comes later, the best
+    additive form goes on.
 
     Args:
         target: (n,) all that is known at the time of the fit.
@@ -109,13 +109,12 @@ class ExponentialSmoothing:
         """Those that the series may have."""
         if len(history) < LEAST_ROWS or is_constant(history):
             return []
-        positive = bool((history > 0).all())
         trends: list[tuple[str | None, bool]] = [(None, False), ("add", False), ("add", True)]
-        seasons: list[str | None] = [None, "add"] if self.season else [None]
-        forms: list[Form] = [("add", trend, damped, season) for trend, damped in trends for season in seasons]
-        if positive:
-            seasons = [*seasons, "mul"] if self.season else seasons
-            forms += [("mul", trend, damped, season) for trend, damped in trends for season in seasons]
+        kinds = ("add", "mul") if (history > 0).all() else ("add",)
+        forms: list[Form] = []
+        for kind in kinds:
+            seasons = (None, kind) if self.season else (None,)
+            forms += [(kind, trend, damped, season) for trend, damped in trends for season in seasons]
         return forms
 
     def _fit(self, history: FloatArray, form: Form) -> Fitted | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
@@ -57,8 +58,43 @@ def calibrate(raw: Mapping[float, Ends], truth: FloatArray) -> Calibration:
         if rank > count:
             missing[level] = f"{count} validation windows, and this level needs at least {windows_needed(level)}"
         else:
-            moves[level] = np.partition(np.maximum(low - truth, truth - high), rank - 1, axis=0)[rank - 1]
+            moves[level] = np.partition(shortfall((low, high), truth), rank - 1, axis=0)[rank - 1]
     return Calibration(moves, count, missing)
+
+
+def shortfall(ends: Ends, truth: FloatArray) -> FloatArray:
+    """(n, H) how far the truth is outside of intervals; below 0, inside."""
+    return np.asarray(np.maximum(ends[0] - truth, truth - ends[1]))
+
+
+def rolling_moves(
+    validation: FloatArray, later: FloatArray, origins: npt.NDArray[np.int64], level: float
+) -> FloatArray | None:
+    """Moves that follow the errors: at each origin from the latest windows whose targets are known there.
+
+    There are always as many of them as the validation segment has, so that each new one takes the place of the oldest.
+
+    Args:
+        validation: (m, H) shortfalls of the validation windows, in the order of time.
+        later: (n, H) shortfalls from the origins that come after these.
+        origins: (n,) first target rows, increasing.
+        level: in percent.
+
+    Returns:
+        (n, H), in which origin i knows the k-th step of an earlier origin only where that row is before origin i; None
+        where the validation windows are too few for the level.
+    """
+    count, horizon = validation.shape
+    rank = math.ceil((count + 1) * level / 100)
+    if rank > count:
+        return None
+    every = np.concatenate([validation, later])
+    found = np.empty_like(later)
+    for step in range(horizon):
+        for number, known in enumerate(np.searchsorted(origins + step, origins)):  # origins whose step lies before
+            latest = every[known : known + count, step]
+            found[number, step] = np.partition(latest, rank - 1)[rank - 1]
+    return found
 
 
 def windows_needed(level: float) -> int:
@@ -71,7 +107,7 @@ def moved(ends: Ends, by: FloatArray, transform: Transform, *, counts: bool = Fa
 
     Args:
         ends: in scaled units.
-        by: (H,) from `Calibration.moves`.
+        by: (H,) from `Calibration.moves`, or (n, H).
         transform: of the series.
         counts: whether the target is never below 0.
     """

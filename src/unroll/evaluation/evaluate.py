@@ -10,6 +10,7 @@ import torch
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
+from unroll.data.transforms import BEYOND
 from unroll.errors import RunError
 from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.conformal import Calibration, Ends, interval_scores, moved
@@ -18,8 +19,6 @@ from unroll.evaluation.metrics import Scores, best_by, naive_error, scores, skil
 from unroll.evaluation.replicas import ENSEMBLE, MIXTURE, Members, Steps
 from unroll.evaluation.same_inputs import SAME_INPUTS, SameInputs, fit_same_inputs
 from unroll.models.forecaster import Forecaster
-
-BEYOND = 1e150  # cannot be squared
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from unroll.data.module import WindowDataModule
 from unroll.data.series import LARGEST, FloatArray
-from unroll.data.transforms import check_logarithms
+from unroll.data.transforms import BEYOND, check_logarithms
 from unroll.errors import ConfigError, RunError
 from unroll.evaluation.baselines import LinearAutoregression
 from unroll.evaluation.conformal import Ends
@@ -190,7 +190,7 @@ def free_run(
                 forecaster.load_state_dict(state)
                 made = forecaster.free_run(history, steps, known=known, future=future)
                 drawn.append(transform.invert_target(made.double().cpu().numpy()))
-        finite_so_far = np.isfinite(np.concatenate(drawn)).all(axis=0)
+        finite_so_far = (np.abs(np.concatenate(drawn)) < BEYOND).all(axis=0)
         if not finite_so_far.all():
             raise RunError(
                 f"the free run of the {name} epoch leaves the finite numbers at step {finite_so_far.argmin() + 1}: "

@@ -13,7 +13,7 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
-from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate
+from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved, rolling_moves, shortfall
 from unroll.evaluation.probabilistic import LEVELS, Summary, interval_of, summarise
 from unroll.evaluation.replicas import ENSEMBLE, MIXTURE
 from unroll.models.forecaster import LOSSES, Forecaster
@@ -80,6 +80,30 @@ def calibrated(
     transform = datamodule.transform
     truth = transform.apply_target(datamodule.targets("validation")[::every])
     return {name: calibrate(made.intervals(transform), truth) for name, made in models.items()}
+
+
+def rolling_intervals(
+    forecaster: Forecaster, datamodule: WindowDataModule, segment: str, weights: Weights
+) -> dict[str, dict[float, Ends]]:
+    """Intervals of each model that are calibrated anew at each origin of a segment after the validation segment.
+
+    In a series that changes, errors of the validation segment say little of those of months later. See
+    `unroll.evaluation.conformal.rolling_moves`; empty where there is no validation segment.
+    """
+    if not len(datamodule.origins("validation")):
+        return {}
+    transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
+    (before, _), (after, _) = (make(forecaster, datamodule, name, weights, "cpu") for name in ("validation", segment))
+    known, truth = (transform.apply_target(datamodule.targets(name)) for name in ("validation", segment))
+    found: dict[str, dict[float, Ends]] = {}
+    for name, made in after.items():
+        earlier, later = before[name].intervals(transform), made.intervals(transform)
+        for level, ends in later.items():
+            errors = shortfall(earlier[level], known), shortfall(ends, truth)
+            moves = rolling_moves(*errors, datamodule.origins(segment), level)
+            if moves is not None:
+                found.setdefault(name, {})[level] = moved(ends, moves, transform, counts=counts)
+    return found
 
 
 def make(
