@@ -390,7 +390,7 @@ def test_the_training_segment_is_scored_where_asked_for(run_training):
     for segment, part in table.groupby("segment"):
         found = result.metrics[segment]["models"]["best"]
         assert found["rmse"] == pytest.approx(root_mean_squared_error(part["truth"], part["forecast_best_epoch"]))
-        scale = load_checkpoint(result.run.best_checkpoint)["unroll"]["scale"][0]
+        scale = load_checkpoint(result.run.best_checkpoint)["unroll"]["transform"][0]["scale"][0]
         assert found["loss"] == pytest.approx((found["rmse"] / scale) ** 2, rel=1e-4)
     assert (result.run.figures / "overlay.png").exists()
     loss = result.metrics["validation"]["models"]["best"]["loss"]
