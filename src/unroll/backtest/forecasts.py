@@ -11,7 +11,7 @@ from unroll.backtest.folds import Fold
 from unroll.data.module import WindowDataModule
 from unroll.data.series import FloatArray
 from unroll.evaluation.classical import available, classical
-from unroll.evaluation.conformal import Ends
+from unroll.evaluation.conformal import Ends, Known
 from unroll.evaluation.evaluate import evaluate, fit_reference
 from unroll.evaluation.made import rolling_intervals
 from unroll.evaluation.metrics import METRICS, Scores
@@ -37,7 +37,7 @@ class Forecasts:
         members: (K, n, H) of the replicas; K = 0 for a run without.
         baselines: (n, H) by name.
         intervals: by name of a model and level in percent, calibrated on each fold's validation segment; with ROLLING
-            in the name, at each origin on the latest windows that are known there.
+            in the name, at each origin on the latest windows that are known there, of this fold and those before it.
         extra: scores of distributions, by name of a model: means over all origins and steps.
         notes: what is to be said of them.
     """
@@ -58,12 +58,13 @@ class Forecasts:
         return next(iter(self.models))
 
 
-def forecast_fold(fold: Fold, path: Path) -> Forecasts:
+def forecast_fold(fold: Fold, path: Path, history: dict[tuple[str, float], Known]) -> Forecasts:
     """Forecast all origins of a fold with its run and with every baseline.
 
     Args:
         fold: with its config.
         path: of its complete run.
+        history: of the rolling intervals in the folds before it (see `rolling_intervals`).
 
     Raises:
         RunError: where the run is damaged.
@@ -87,7 +88,7 @@ def forecast_fold(fold: Fold, path: Path) -> Forecasts:
     }
     about = found.interval_scores.get(found.main, {})
     notes += [f"no {level} % intervals: {row['missing']}" for level, row in about.items() if "missing" in row]
-    rolling = rolling_intervals(loaded.forecaster, datamodule, SEGMENT, weights)
+    rolling = rolling_intervals(loaded.forecaster, datamodule, SEGMENT, weights, history)
     ends = found.intervals | {f"{name}{ROLLING}": levels for name, levels in rolling.items()}
     return Forecasts(fold.origins, numbers, found.truth, found.models, members, others, ends, extra, notes)
 

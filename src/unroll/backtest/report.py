@@ -22,6 +22,7 @@ from unroll.data.module import WindowDataModule
 from unroll.data.series import fill_missing
 from unroll.errors import UnrollError
 from unroll.evaluation.classical import available
+from unroll.evaluation.conformal import Known
 from unroll.evaluation.figures import ahead
 from unroll.evaluation.metrics import naive_error
 from unroll.evaluation.style import DPI
@@ -59,11 +60,12 @@ def report(plan: Plan, runs: Mapping[Fold, Path], about: About, folder: Path, co
         console: where to print.
     """
     parts: list[Forecasts] = []
+    history: dict[tuple[str, float], Known] = {}
     broken: list[str] = []
     used: list[Fold] = []
     for fold in [fold for fold in plan.folds if fold in runs]:
         try:
-            parts.append(forecast_fold(fold, runs[fold]))
+            parts.append(forecast_fold(fold, runs[fold], history))
             used.append(fold)
         except UnrollError as error:
             broken.append(f"{fold.name}: {error}")

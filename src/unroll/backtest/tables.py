@@ -145,8 +145,9 @@ def page(values: Mapping[str, Any], labels: Mapping[str, str], lines: Sequence[s
     if values["intervals"]:
         parts += [
             "## Intervals",
-            "Calibrated on the validation segment of each fold; `rolling`: anew at each origin, on as many of the "
-            "latest windows, whose targets are known by then.",
+            "Calibrated on the validation segment of each fold; `rolling`: anew at each origin, on the latest windows "
+            "whose targets are known by then, of all folds so far, and at a level that follows the misses (adaptive "
+            "conformal inference).",
             markdown(interval_rows(values, labels)),
         ]
     parts += ["## Trainings", markdown(fold_rows(values))]

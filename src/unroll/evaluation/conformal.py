@@ -20,6 +20,8 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.evaluation.probabilistic import LEVELS, Summary, finite
 
+RATE = 0.05  # at which the level of rolling intervals follows their misses
+ROUNDING = 1e-9  # of a rank
 MOST_ORIGINS = 2000  # to calibrate from; more, evenly thinned, say the same
 
 Ends = tuple[FloatArray, FloatArray]
@@ -67,34 +69,67 @@ def shortfall(ends: Ends, truth: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(ends[0] - truth, truth - ends[1]))
 
 
-def rolling_moves(
-    validation: FloatArray, later: FloatArray, origins: npt.NDArray[np.int64], level: float
-) -> FloatArray | None:
-    """Moves that follow the errors: at each origin from the latest windows whose targets are known there.
-
-    There are always as many of them as the validation segment has, so that each new one takes the place of the oldest.
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model's intervals of one level, m origins in the order of time.
 
     Args:
-        validation: (m, H) shortfalls of the validation windows, in the order of time.
-        later: (n, H) shortfalls from the origins that come after these.
+        origins: (m,) first target rows.
+        shortfalls: (m, H) of the intervals before calibration.
+        debts: (m, H) the share that may be outside, less 1 where the calibrated interval missed; 0 without an interval.
+    """
+
+    origins: npt.NDArray[np.int64]
+    shortfalls: FloatArray
+    debts: FloatArray
+
+    @classmethod
+    def of_validation(cls, origins: npt.NDArray[np.int64], shortfalls: FloatArray) -> "Known":
+        """Before any interval is given."""
+        return cls(origins, shortfalls, np.zeros_like(shortfalls))
+
+    def with_more(self, origins: npt.NDArray[np.int64], shortfalls: FloatArray, debts: FloatArray) -> "Known":
+        """And later origins."""
+        errors, owed = np.concatenate([self.shortfalls, shortfalls]), np.concatenate([self.debts, debts])
+        return Known(np.concatenate([self.origins, origins]), errors, owed)
+
+
+def rolling_moves(
+    before: Known, origins: npt.NDArray[np.int64], shortfalls: FloatArray, level: float, count: int
+) -> tuple[FloatArray, Known] | None:
+    """Moves that follow the errors: at each origin from the latest windows whose targets are known there.
+
+    And from a level that follows too: it rises after each interval that missed and falls after each that did not, so
+    that in the long run as many miss as should, however the series changes.
+
+    Args:
+        before: what was known before these origins.
         origins: (n,) first target rows, increasing.
+        shortfalls: (n, H) at these origins.
         level: in percent.
+        count: how many windows: each new one takes the place of the oldest.
 
     Returns:
-        (n, H), in which origin i knows the k-th step of an earlier origin only where that row is before origin i; None
-        where the validation windows are too few for the level.
+        (n, H), in which origin i knows the k-th step of an earlier origin only where that row is before origin i, and
+        what is known after the last of them; None where the windows are too few for the level.
+
+    Source:
+        Gibbs and Candes (2021), Adaptive conformal inference under distribution shift, equation 2; the level is kept
+        to what the windows can say.
     """
-    count, horizon = validation.shape
-    rank = math.ceil((count + 1) * level / 100)
-    if rank > count:
+    if min(count, len(before.origins)) < windows_needed(level):
         return None
-    every = np.concatenate([validation, later])
-    found = np.empty_like(later)
-    for step in range(horizon):
-        for number, known in enumerate(np.searchsorted(origins + step, origins)):  # origins whose step lies before
-            latest = every[known : known + count, step]
+    every = before.with_more(origins, shortfalls, np.zeros_like(shortfalls))
+    first, outside = len(before.origins), 1 - level / 100
+    found = np.empty_like(shortfalls)
+    for step in range(shortfalls.shape[1]):
+        for number, known in enumerate(np.searchsorted(every.origins + step, origins)):  # whose step lies before
+            share = outside + RATE * every.debts[:known, step].sum()
+            latest = every.shortfalls[max(0, known - count) : known, step]
+            rank = min(max(math.ceil((len(latest) + 1) * (1 - share) - ROUNDING), 1), len(latest))
             found[number, step] = np.partition(latest, rank - 1)[rank - 1]
-    return found
+            every.debts[first + number, step] = outside - (shortfalls[number, step] > found[number, step])
+    return found, every
 
 
 def windows_needed(level: float) -> int:

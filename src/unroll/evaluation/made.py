@@ -13,7 +13,16 @@ from unroll.data.series import FloatArray
 from unroll.data.transforms import Transform
 from unroll.data.windows import WindowLoader
 from unroll.errors import RunError
-from unroll.evaluation.conformal import MOST_ORIGINS, Calibration, Ends, calibrate, moved, rolling_moves, shortfall
+from unroll.evaluation.conformal import (
+    MOST_ORIGINS,
+    Calibration,
+    Ends,
+    Known,
+    calibrate,
+    moved,
+    rolling_moves,
+    shortfall,
+)
 from unroll.evaluation.probabilistic import LEVELS, Summary, interval_of, summarise
 from unroll.evaluation.replicas import ENSEMBLE, MIXTURE
 from unroll.models.forecaster import LOSSES, Forecaster
@@ -83,26 +92,41 @@ def calibrated(
 
 
 def rolling_intervals(
-    forecaster: Forecaster, datamodule: WindowDataModule, segment: str, weights: Weights
+    forecaster: Forecaster,
+    datamodule: WindowDataModule,
+    segment: str,
+    weights: Weights,
+    history: dict[tuple[str, float], Known],
 ) -> dict[str, dict[float, Ends]]:
     """Intervals of each model that are calibrated anew at each origin of a segment after the validation segment.
 
     In a series that changes, errors of the validation segment say little of those of months later. See
     `unroll.evaluation.conformal.rolling_moves`; empty where there is no validation segment.
+
+    Args:
+        forecaster: of one replica; the weights it has are replaced.
+        datamodule: after setup.
+        segment: whose origins come after all that `history` knows.
+        weights: of all replicas.
+        history: what is known of earlier segments, by model and level; it begins with the validation segment, and is
+            brought up to the end of this segment.
     """
     if not len(datamodule.origins("validation")):
         return {}
     transform, counts = datamodule.transform, bool(getattr(forecaster.network.head, "counts", False))
     (before, _), (after, _) = (make(forecaster, datamodule, name, weights, "cpu") for name in ("validation", segment))
     known, truth = (transform.apply_target(datamodule.targets(name)) for name in ("validation", segment))
+    origins, windows = datamodule.origins("validation"), len(known)
     found: dict[str, dict[float, Ends]] = {}
     for name, made in after.items():
         earlier, later = before[name].intervals(transform), made.intervals(transform)
         for level, ends in later.items():
-            errors = shortfall(earlier[level], known), shortfall(ends, truth)
-            moves = rolling_moves(*errors, datamodule.origins(segment), level)
+            first = Known.of_validation(origins, shortfall(earlier[level], known))
+            so_far = history.get((name, level), first)
+            moves = rolling_moves(so_far, datamodule.origins(segment), shortfall(ends, truth), level, windows)
             if moves is not None:
-                found.setdefault(name, {})[level] = moved(ends, moves, transform, counts=counts)
+                found.setdefault(name, {})[level] = moved(ends, moves[0], transform, counts=counts)
+                history[name, level] = moves[1]
     return found
 
 
