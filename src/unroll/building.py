@@ -11,6 +11,7 @@ from unroll.config import plain
 from unroll.data.files import shown
 from unroll.data.module import WindowDataModule
 from unroll.errors import DataError
+from unroll.evaluation.same_inputs import SameInputs, ridge
 from unroll.models.forecaster import Forecaster
 from unroll.models.network import Network, build_network
 from unroll.models.replicas import check_replicas
@@ -50,7 +51,11 @@ def build_replicas(cfg: DictConfig, datamodule: WindowDataModule) -> ReplicatedF
 def build_seeded(cfg: DictConfig, datamodule: WindowDataModule, seed: int) -> Network:
     """The network of a config, sized from the data, its weights drawn from a seed."""
     torch.manual_seed(derive_seed(seed, WEIGHTS))
-    return build_network(plain(cfg.model), datamodule.shape, datamodule.transform)
+    network = build_network(plain(cfg.model), datamodule.shape, datamodule.transform)
+    if network.partner is not None:
+        fitted = SameInputs(datamodule, datamodule.origins("train"), ridge)
+        network.partner.take([torch.from_numpy(weights).float() for weights in fitted.weights])
+    return network
 
 
 def _check_counts(network: Network, datamodule: WindowDataModule) -> None:

@@ -41,7 +41,7 @@ REQUIRED = SECTION_KEYS | {
 }
 SECTIONS = ("data", "model", "model.backbone", "model.head", "optimizer", "trainer", "early_stopping")
 TARGETS = ("data", "model.backbone", "model.head", "optimizer")
-MODEL_KEYS = (*REQUIRED["model"], "skip", "residual")  # what the forecaster itself reads
+MODEL_KEYS = (*REQUIRED["model"], "skip", "residual", "combine")  # what the forecaster itself reads
 
 
 def check_value(key: str, value: object) -> None:

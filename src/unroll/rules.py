@@ -15,7 +15,7 @@ LARGEST_INTEGER = 2**63 - 1  # that arrays can hold
 POINTWISE_WORDS = ("none", "log1p", "asinh", "standard", "minmax", "robust")  # of data.transform: row by row
 WINDOW_WORDS = (  # window by window
     *("difference", "seasonal_difference"),
-    *("window_centre", "window_median", "window_standard", "window_clip"),
+    *("window_centre", "window_median", "window_standard", "window_clip", "window_magnify"),
 )
 CALENDAR_WORDS = ("weekday", "month", "day_of_year", "hour", "week", "holiday")
 
@@ -246,6 +246,7 @@ RULES: dict[str, Rule] = {
     "loss": choice("mse", "mae", "huber"),
     "skip": choice("none", "linear"),
     "residual": choice("none", "seasonal_naive"),
+    "combine": choice("none", "linear"),
     # optimizer and scheduler (torch checks what is its own)
     "lr": number(above=0),
     "weight_decay": number(0),

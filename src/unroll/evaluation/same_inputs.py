@@ -3,7 +3,7 @@
 A network must beat it to show that it found more than least squares would in the same inputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from unroll.data.module import WindowDataModule
-from unroll.data.series import FloatArray
+from unroll.data.series import SMALLEST, FloatArray
 from unroll.data.windows import Batch, Windows
 from unroll.evaluation.baselines import CHUNK, least_squares
 from unroll.models.frame import Entered, Frame
 
+Parts = Iterable[tuple[FloatArray, FloatArray]]
 SAME_INPUTS = "linear autoregression, same inputs"
+SHRINKAGE = np.logspace(-5, 2, 29)  # beside the mean variance of the inputs
 WORDS_OF_THE_PLAIN = ("none", "standard", "minmax", "robust")  # these change no forecast of least squares
 
 
@@ -28,14 +30,20 @@ class SameInputs:
     Args:
         datamodule: after setup.
         origins: (n,) first target rows of the windows that it is fitted on.
+        fit: inputs (n, p) and targets (n, q), part by part, to weights (p, q).
     """
 
-    def __init__(self, datamodule: WindowDataModule, origins: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        datamodule: WindowDataModule,
+        origins: npt.NDArray[np.int64],
+        fit: Callable[[Parts], FloatArray] = least_squares,
+    ) -> None:
         shape = datamodule.shape
         self.horizon, self.frame = shape.horizon, Frame(shape.window_transform, shape.season)
         self.columns = [column for column in range(1, shape.features) if column not in shape.future_columns]
         self.steps = range(self.horizon) if shape.future_features else range(1)  # all at once where they read the same
-        self.weights = [least_squares(self._parts(datamodule, origins, step)) for step in self.steps]
+        self.weights = [fit(self._parts(datamodule, origins, step)) for step in self.steps]
 
     def forecast(self, datamodule: WindowDataModule, origins: npt.NDArray[np.int64]) -> FloatArray:
         """(n, H) in the series' units."""
@@ -87,3 +95,35 @@ def fit_same_inputs(datamodule: WindowDataModule, origins: npt.NDArray[np.int64]
     words = [kind] if isinstance(kind, str) else list(kind)
     plain = all(word in WORDS_OF_THE_PLAIN for word in words) and not datamodule.shape.future_features
     return None if plain else SameInputs(datamodule, origins)
+
+
+def ridge(parts: Parts) -> FloatArray:
+    """Weights (p, q) as of least squares, shrunk as far as generalised cross-validation says; the last input is the
+    constant, which is not shrunk.
+
+    Source:
+        Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good ridge parameter,
+        equation 1.4; one parameter for all targets.
+    """
+    count, moments, width = 0, np.zeros((0, 0)), 0
+    for given, wanted in parts:
+        rows, width = np.hstack([given, wanted]), given.shape[1]
+        moments = rows.T @ rows if not count else moments + rows.T @ rows
+        count += len(rows)
+    means = moments[width - 1] / count  # of the column of ones with all others
+    centred = moments / count - np.outer(means, means)
+    inputs, crossed = centred[: width - 1, : width - 1], centred[: width - 1, width:]
+    sizes, directions = np.linalg.eigh(inputs)
+    sizes, along = np.maximum(sizes, 0), directions.T @ crossed
+    total = float(np.trace(centred[width:, width:]))
+    best, chosen = np.inf, 0.0
+    for penalty in max(float(sizes.mean()), SMALLEST) * SHRINKAGE:
+        kept = sizes / (sizes + penalty)
+        left = total - float(
+            (np.square(along) * ((1 + penalty / (sizes + penalty)) / (sizes + penalty))[:, None]).sum()
+        )
+        score = max(left, 0.0) / (1 - min((kept.sum() + 1) / count, 1 - 1e-9)) ** 2
+        if score < best:
+            best, chosen = score, float(penalty)
+    weights = directions @ (along / (sizes + chosen)[:, None])
+    return np.vstack([weights, means[width:] - means[: width - 1] @ weights])

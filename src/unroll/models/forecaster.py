@@ -190,8 +190,13 @@ class Forecaster(L.LightningModule):
     def on_validation_model_zero_grad(self) -> None:
         """Lightning's hook: gradients keep their memory over a validation."""
 
+    def on_validation_epoch_start(self) -> None:
+        """Early stopping is of the network alone."""
+        self.network.partnered = False
+
     def on_validation_epoch_end(self) -> None:
         """Log val/loss, the mean over the validation targets."""
+        self.network.partnered = True
         self._log_epoch("val")
 
     def on_train_epoch_end(self) -> None:

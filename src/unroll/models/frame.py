@@ -14,6 +14,7 @@ from unroll.errors import ConfigError
 from unroll.rules import WINDOW_WORDS
 
 CLIP = 2.0  # in scaled units, that is about two standard deviations of the series
+FLAT = 0.25  # in scaled units: windows whose standard deviation is less are magnified to it
 LEAST_SCALE = 1e-3  # in scaled units: windows that are flatter are not blown up further
 
 
@@ -75,6 +76,13 @@ class Frame:
             if word == "window_clip":  # a day without sales tells no more than a bad one
                 target = target.clamp(-CLIP, CLIP)
                 continue
+            if word == "window_magnify":
+                spread = (target - target.mean(-1, keepdim=True)).square().mean(-1, keepdim=True).sqrt()
+                scale = (spread / FLAT).clamp(LEAST_SCALE, 1.0)
+                target = target / scale
+                ways.append(_affine(None, scale))
+                factor = scale if factor is None else factor * scale
+                continue
             middle = _median(target) if word == "window_median" else target.mean(-1, keepdim=True)  # (B, 1)
             target = target - middle
             if word == "window_standard":
@@ -99,8 +107,12 @@ def _median(target: Tensor) -> Tensor:
     return (ordered[..., [(rows - 1) // 2]] + ordered[..., [rows // 2]]) / 2
 
 
-def _affine(middle: Tensor, scale: Tensor | None) -> Callable[[Tensor], Tensor]:
-    return lambda made: middle + (made if scale is None else made * scale)
+def _affine(middle: Tensor | None, scale: Tensor | None) -> Callable[[Tensor], Tensor]:
+    def way(made: Tensor) -> Tensor:
+        made = made if scale is None else made * scale
+        return made if middle is None else middle + made
+
+    return way
 
 
 def _summed(last: Tensor) -> Callable[[Tensor], Tensor]:

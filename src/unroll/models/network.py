@@ -13,7 +13,7 @@ from unroll.models.backbones.backbone import Backbone
 from unroll.models.frame import Entered, Frame
 from unroll.models.heads.negative_binomial import NegativeBinomialHead, TargetMaps
 from unroll.models.layers import GRU, LSTM, RNN, Dropout
-from unroll.models.skip import LinearSkip
+from unroll.models.skip import LinearPartner, LinearSkip
 from unroll.targets import build
 
 OURS: dict[type[nn.Module], type[nn.Module]] = {nn.GRU: GRU, nn.LSTM: LSTM, nn.RNN: RNN, nn.Dropout: Dropout}
@@ -33,6 +33,8 @@ class Network(nn.Module):
         input_layout: `sequence` feeds W steps of F features; `features` feeds the window as one step of W * F.
         skip: none | linear: see LinearSkip.
         residual: none | seasonal_naive: the network forecasts the difference from the last season.
+        combine: none | linear: outside of training, the forecast is the mean of the network's and of a LinearPartner's,
+            which must be given its weights.
     """
 
     leading_dimensions = True
@@ -49,9 +51,10 @@ class Network(nn.Module):
         input_layout: str,
         skip: str = "none",
         residual: str = "none",
+        combine: str = "none",
     ) -> None:
         super().__init__()
-        check_arguments(dropout=dropout, input_layout=input_layout, skip=skip, residual=residual)
+        check_arguments(dropout=dropout, input_layout=input_layout, skip=skip, residual=residual, combine=combine)
         self.backbone, self.head, self.shape = backbone, head, shape
         self.dropout = Dropout(dropout)
         self.input_layout = input_layout
@@ -59,6 +62,8 @@ class Network(nn.Module):
         rows = shape.window_size - self.frame.lost
         self.skip = LinearSkip(rows, shape) if skip == "linear" else None
         self.season = _season_of(rows, shape) if residual == "seasonal_naive" else None
+        self.partner = LinearPartner(rows, shape) if combine == "linear" else None
+        self.partnered = True  # False while a training looks how good the network alone has become
         self.points: bool = getattr(head, "outputs", 1) == 1
         """Whether the head makes one number a step; else these are of a distribution."""
         self.counts: bool = getattr(head, "counts", False)
@@ -102,6 +107,12 @@ class Network(nn.Module):
             location = location + self._last_season(past[..., 0])
         if entered is not None:
             location = entered.leave(location)
+        if self.partner is not None and self.partnered and not self.training:  # they would learn to need each other
+            fitted = self.partner(past, future)
+            if entered is not None:
+                base = entered.leave(torch.zeros_like(fitted))
+                fitted = base + (fitted if entered.factor is None else fitted * entered.factor)
+            location = (location + fitted) / 2
         if self.points:
             return location
         placed: Tensor = self.head.place(raw, location, entered.factor if entered else None)  # type: ignore[operator]
@@ -135,7 +146,7 @@ def build_network(model: Mapping[str, Any], shape: WindowShape, maps: TargetMaps
 
     Args:
         model: plain dict of the config group `model`: `backbone` and `head` with their `_target_`, `dropout`,
-            `input_layout`; `skip` and `residual` may be absent.
+            `input_layout`; `skip`, `residual` and `combine` may be absent.
         shape: of the data module's windows.
         maps: of the target to the series' units and back, for heads of counts; None: these are the same.
 
@@ -155,7 +166,9 @@ def build_network(model: Mapping[str, Any], shape: WindowShape, maps: TargetMaps
     head = with_our_layers(build(model["head"], nn.Module, "model.head", input_size=head_size, horizon=shape.horizon))
     if maps is not None and isinstance(head, NegativeBinomialHead):
         head.use(maps)
-    options = {name: model[name] for name in ("dropout", "input_layout", "skip", "residual") if name in model}
+    options = {
+        name: model[name] for name in ("dropout", "input_layout", "skip", "residual", "combine") if name in model
+    }
     return Network(backbone, head, shape, **options)
 
 
