@@ -18,6 +18,7 @@ from processes import python
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
+TRAINING = {"train.py", "scripts/reproduce.py", "scripts/ablation.py", "scripts/backtest.py"}
 MAKE = ["make", "-o", f"{sys.prefix}/.core", "-o", f"{sys.prefix}/.dev", f"VENV={sys.prefix}"]  # all is installed
 
 
@@ -40,7 +41,7 @@ def clone(tmp_path_factory) -> Path:
         {"tag": days.strftime("%d.%m.%Y"), "umsatz": [f"{value:.2f}".replace(".", ",") for value in sold]}
     )
     german.to_csv(folder / "umsatz.csv", index=False, sep=";")
-    pd.DataFrame({"date": days[:80].delete(40), "tickets_sold": sold[:79]}).to_csv(folder / "cinema.csv", index=False)
+    pd.DataFrame({"date": days.delete(40), "tickets_sold": sold[:199]}).to_csv(folder / "cinema.csv", index=False)
     return folder
 
 
@@ -69,12 +70,16 @@ def trained(clone) -> str:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
 def test_python_commands(command, clone, request):
     words = [*python(), *shlex.split(command)[1:]]
-    if "--help" not in words and {"train.py", "scripts/reproduce.py"} & {*words}:
+    if "--help" not in words and TRAINING & {*words}:
         words.append("trainer.max_epochs=2")
     if "train.py" in words and "-m" in words:
         words.append("seed=0")
     if "replicas=16" in words:
         words.append("replicas=3")
+    if "scripts/ablation.py" in words:
+        words.append("replicas=2")
+    if "scripts/backtest.py" in words:
+        words += ["--jobs", "1"]
     if "--seeds" in words:
         words += ["--seeds", "2"]
     if "outputs/RUN" in command:
