@@ -272,7 +272,8 @@ def test_losses_below_zero_are_drawn_whole() -> None:
 
 def test_a_long_subtitle_is_whole() -> None:
     words = (
-        "GRU, window 9, transform asinh + standard + window_median + window_clip, calendar auto, head StudentT, seed 1"
+        "GRU, window 9, horizon 1, hidden 16, layers 1, dropout 0.1, head StudentT, transform asinh + standard + "
+        "window_median + window_clip, calendar auto, seeds 0 to 3"
     )
     figure = draw_losses([{"epoch": 1, "train_loss": 1.0, "val_loss": None}], 1, loss="MSE", title="x", subtitle=words)
     figure.draw_without_rendering()
