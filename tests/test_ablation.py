@@ -18,6 +18,7 @@ TABLES = {
     "tiny": ["the recipe: []", "without dropout: [model.dropout=0]", "constant days: [data.holidays=days]"],
     "typo": ["the recipe: []", "wrong: [model.dropuot=0]"],
     "no_recipe": ["wrong: [model.dropout=0]"],
+    "no_yaml": ["the recipe: ["],
 }
 
 
@@ -70,6 +71,7 @@ def test_a_row_that_fails_loses_no_other_and_the_same_command_uses_what_is_compl
         (["cinma"], "'cinma': there is no such ablation (did you mean cinema?); choose from:"),
         (["typo"], "typo.yaml, row 'wrong': there is no key model.dropuot (did you mean model.dropout?)"),
         (["no_recipe"], "of which the first is []"),
+        (["no_yaml"], "no_yaml.yaml is no YAML: while parsing"),
         (["tiny", "model.hiden_size=3"], "there is no key model.hiden_size (did you mean model.hidden_size?)"),
         (["tiny", "seed=0,1"], "seed=0,1: write"),
         (["tiny", "output_dir=x"], "output_dir=x: the file tiny.yaml and --output say that"),

@@ -75,7 +75,10 @@ def plan(name: str, overrides: Sequence[str], folder: Path, config_dir: Path) ->
     if name not in known:
         raise ConfigError(f"{name!r}: there is no such ablation{nearest(name, known)}; choose from: {', '.join(known)}")
     path = config_dir / "ablation" / f"{name}.yaml"
-    about = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        about = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
     about = about if isinstance(about, dict) else {}
     experiment, rows = about.get("experiment"), about.get("rows")
     rows = rows if isinstance(rows, dict) else {}
