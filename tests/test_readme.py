@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from conftest import ROOT
 from processes import python
@@ -18,6 +19,7 @@ from processes import python
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
+TRAINING = {"train.py", "scripts/reproduce.py", "scripts/ablation.py", "scripts/backtest.py"}
 MAKE = ["make", "-o", f"{sys.prefix}/.core", "-o", f"{sys.prefix}/.dev", f"VENV={sys.prefix}"]  # all is installed
 
 
@@ -33,6 +35,10 @@ def clone(tmp_path_factory) -> Path:
             path = re.match(r"# (\S+)\n", text)
             assert path, f"the first line of this block must name its file: {text}"
             (folder / path[1]).write_text(text, encoding="utf-8")
+    ablation = folder / "conf" / "ablation" / "cinema.yaml"  # three rows: tests/test_ablation.py composes them all
+    about = yaml.safe_load(ablation.read_text(encoding="utf-8"))
+    about["rows"] = dict(list(about["rows"].items())[:3])
+    ablation.write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
     days = pd.date_range("2024-01-01", periods=200, name="day")
     sold = 100 + 30 * np.sin(np.arange(200) * 2 * np.pi / 7) + np.random.RandomState(0).standard_normal(200)
     pd.DataFrame({"sold": sold, "price": 5 + np.arange(200) % 3}, index=days).to_csv(folder / "sales.csv")
@@ -40,7 +46,7 @@ def clone(tmp_path_factory) -> Path:
         {"tag": days.strftime("%d.%m.%Y"), "umsatz": [f"{value:.2f}".replace(".", ",") for value in sold]}
     )
     german.to_csv(folder / "umsatz.csv", index=False, sep=";")
-    pd.DataFrame({"date": days[:80].delete(40), "tickets_sold": sold[:79]}).to_csv(folder / "cinema.csv", index=False)
+    pd.DataFrame({"date": days.delete(40), "tickets_sold": sold[:199]}).to_csv(folder / "cinema.csv", index=False)
     return folder
 
 
@@ -69,12 +75,16 @@ def trained(clone) -> str:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
 def test_python_commands(command, clone, request):
     words = [*python(), *shlex.split(command)[1:]]
-    if "--help" not in words and {"train.py", "scripts/reproduce.py"} & {*words}:
+    if "--help" not in words and TRAINING & {*words}:
         words.append("trainer.max_epochs=2")
     if "train.py" in words and "-m" in words:
         words.append("seed=0")
     if "replicas=16" in words:
         words.append("replicas=3")
+    if "scripts/ablation.py" in words:
+        words.append("replicas=2")
+    if "scripts/backtest.py" in words:
+        words += ["--jobs", "1"]
     if "--seeds" in words:
         words += ["--seeds", "2"]
     if "outputs/RUN" in command:

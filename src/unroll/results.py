@@ -260,10 +260,11 @@ def print_scores(segment: str, metrics: Mapping[str, Any], console: Console) -> 
         console.print(said, style="dim", soft_wrap=True)
     if replicas > 1:
         sign = "±" if console.encoding.lower().startswith("utf") else "+-"
+        mixed = "; mixture: all their distributions as one" if MIXTURE in scored["models"] else ""
         epoch = "last epoch (no validation)" if metrics["loss"]["val_best"] is None else "best epoch"
         console.print(
             f"{sign}: half of the 95 % interval of the mean over seeds, each at its {epoch}; lowest, highest: of each "
-            "score; ensemble: the mean of their forecasts.",
+            f"score; ensemble: the mean of their forecasts{mixed}.",
             style="dim",
             soft_wrap=True,
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -25,6 +26,7 @@ from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.evaluate import evaluate, fit_reference
 from unroll.evaluation.figures import draw_losses, draw_series
 from unroll.evaluation.metrics import naive_error
+from unroll.evaluation.report import print_table
 from unroll.sweeps.cells import numbers
 from unroll.sweeps.leaderboard import read_leaderboard
 from unroll.train import build_forecaster, train
@@ -260,3 +262,31 @@ def test_the_axis_of_losses_has_numbers(losses) -> None:
     low, high = figure.axes[0].get_ylim()
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
     assert [tick for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
+
+
+def test_losses_below_zero_are_drawn_whole() -> None:
+    history = [{"epoch": epoch, "train_loss": 1 - epoch, "val_loss": None} for epoch in range(1, 5)]
+    figure = draw_losses(history, 4, loss="NLL", title="x", subtitle="y")
+    assert figure.axes[0].get_yscale() == "linear"
+
+
+def test_a_long_subtitle_is_whole() -> None:
+    words = (
+        "GRU, window 9, horizon 1, hidden 16, layers 1, dropout 0.1, head StudentT, transform asinh + standard + "
+        "window_median + window_clip, calendar auto, seeds 0 to 3"
+    )
+    figure = draw_losses([{"epoch": 1, "train_loss": 1.0, "val_loss": None}], 1, loss="MSE", title="x", subtitle=words)
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.findobj(Text) if text.get_text().replace("\n", " ") == words]
+    assert title.get_window_extent().x1 < figure.bbox.x1
+
+
+def test_a_long_name_of_a_baseline_is_broken_where_there_is_no_room() -> None:
+    scores = {"mae": 1.672e9, "rmse": 2.249e9, "r2": 0.8, "mase": 0.75}
+    name = "linear autoregression, same inputs"
+    values = {"models": {"best": scores | {"skill": 0.1}}, "baselines": {name: scores}, "best_baseline": name}
+    printed = io.StringIO()
+    print_table(values, title="x", labels={"best": "GRU"}, unit="", console=Console(file=printed, width=80))
+    table = printed.getvalue().partition("skill: ")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert table.count("2.249e+09") == 2

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from pandas import DatetimeIndex
 
 from unroll.backtest.forecasts import Forecasts
 from unroll.data.series import Series
+from unroll.evaluation.figures import label_axes
 from unroll.evaluation.lines import joined, thin, tiles_of
 from unroll.evaluation.report import show
 from unroll.evaluation.style import BLACK, BLUE, GREEN, GREY, ORANGE, drawing, legend, plain_text
@@ -34,12 +33,11 @@ def draw_backtest(
     horizon = found.truth.shape[1]
     with drawing(plain_text(values["title"]), subtitle, 6.0, panels=2) as (figure, axes):
         _forecasts(axes, series, found, values, labels)
-        if isinstance(series.index, DatetimeIndex):
-            locator = AutoDateLocator()
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axes.set_ylabel(plain_text(series.unit or series.columns[0]))
-        axes.legend(fontsize=7.5, ncols=2)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.25 * (high - low))  # for the legend, which must hide no forecast
+        label_axes(axes, series)
+        axes.set_xlabel("")
+        axes.legend(fontsize=7.5, ncols=2, loc="upper center")
         lower = figure.axes[1]
         if horizon > 1:
             _by_step(lower, values, labels)

@@ -120,17 +120,19 @@ def verdicts(values: Mapping[str, Any], label: str) -> list[str]:
     own, others = values["models"][values["main"]], values["baselines"]
     lines = []
     for measure in POWERS:
-        below = sum(row[measure] <= own[measure] for row in others.values())
-        words = f"a lower {measure.upper()} than all {len(others)} baselines"
-        if below:
-            words = f"no lower {measure.upper()} than {below} of {len(others)} baselines"
+        above = sum(own[measure] < row[measure] for row in others.values())
+        count = "all" if above == len(others) else f"{above or 'none'} of"
+        words = f"a lower {measure.upper()} than {count} {len(others)} baselines"
         groups: dict[str, list[str]] = {}
         gaps = {name: rows[measure] for name, rows in values["comparison"]["with"].items()}
         for name in sorted(others, key=lambda name: others[name][measure]):
             groups.setdefault(gaps[name]["verdict"], []).append(name)
-        said = "".join(f" {verdict[0].upper()}{verdict[1:]} {'; '.join(names)}." for verdict, names in groups.items())
+        said = ". It ".join(
+            f"{'' if verdict.startswith('cannot') else 'is '}{verdict} {'; '.join(names)}"
+            for verdict, names in groups.items()
+        )
         why = next((gap["why"] for gap in gaps.values() if gap["why"]), None)
-        means = f"By the 95 % intervals of the differences:{said}"
+        means = f"By the 95 % intervals of the differences, it {said}."
         lines.append(f"{label} has {words}. {f'No intervals of the differences can be had: {why}.' if why else means}")
     return lines
 

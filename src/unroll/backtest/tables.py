@@ -31,7 +31,8 @@ def comparison_rows(values: Mapping[str, Any], measure: str) -> Rows:
     for name in order:
         gap = table[name][measure]
         numbers = [write(gap[end]) for end in ("value", "low", "high")]
-        rows.append([name, *numbers, probability(gap["diebold_mariano"]["p_value"]), SHORT[gap["verdict"]]])
+        rows.append([name, *numbers, probability(gap["diebold_mariano"]["p_value"])])
+        rows[-1].append("n/a" if gap["low"] is None else SHORT[gap["verdict"]])
     return [f"{measure.upper()} less that of", "difference", "95 % from", "to", "p", "verdict"], rows
 
 

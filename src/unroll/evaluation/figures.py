@@ -186,7 +186,7 @@ def draw_losses(
     subtitle: str,
     replicas: Sequence[Sequence[dict[str, Any]]] = (),
 ) -> Figure:
-    """Training and validation loss by epoch, on a log scale; of each replica too, as thin lines.
+    """Training and validation loss by epoch, on a log scale where all are positive; of each replica too, as thin lines.
 
     Args:
         history: one row an epoch with `epoch`, `train_loss` and, where there is a validation part, `val_loss`.
@@ -214,7 +214,9 @@ def draw_losses(
         kind = f"median {name}" if several else name
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"{kind} epoch, {best_epoch}")
         low, high = axes.get_ylim()
-        flat = low > 0 and high < 1.2 * low  # a log scale would have no number there
+        values = [row[key] for rows in (history, *replicas) for row in rows for key in ("train_loss", "val_loss")]
+        signed = any(value is not None and value <= 0 for value in values)  # as log-likelihoods are
+        flat = signed or (low > 0 and high < 1.2 * low)  # a log scale would have no number there
         axes.set_yscale("linear" if flat else "log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{loss} loss, scaled units")

@@ -15,6 +15,7 @@ from unroll.evaluation.metrics import METRICS
 from unroll.evaluation.replicas import mean_by_step, mean_scores, spread, with_seeds
 
 WIDEST = 1000  # that a table could be
+NAME = 24  # characters of a long name that stay on one line
 HEADINGS = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "mase": "MASE"}
 
 
@@ -136,8 +137,9 @@ def _table(rows: Sequence[Row], console: Console, *, in_one_line: bool) -> Table
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     several = any(row.half_width for row in rows)
     below = [] if in_one_line else [f"  {sign} 95 % interval"] * several
-    names = [row.label for row in rows]
-    table.add_column("forecast", min_width=max(map(len, (*names, *below))))
+    names = [row.label for row in rows if row.half_width]  # other long ones are broken where there is no room
+    most = min(NAME, max(len(row.label) for row in rows))
+    table.add_column("forecast", min_width=max([most, *map(len, (*names, *below))]))
     columns = []
     for metric in (*METRICS, "skill"):
         known = [row.scores[metric] for row in rows if metric in row.scores]
