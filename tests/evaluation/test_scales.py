@@ -17,6 +17,9 @@ from rich.console import Console
 
 from conftest import load_config
 from unroll import load_run
+from unroll.backtest.figures import draw_backtest
+from unroll.backtest.forecasts import Forecasts
+from unroll.backtest.scores import score
 from unroll.data.csv import CSVData
 from unroll.data.module import WindowDataModule
 from unroll.data.series import Series
@@ -25,6 +28,7 @@ from unroll.evaluation.baselines import LinearAutoregression, baselines
 from unroll.evaluation.evaluate import evaluate, fit_reference
 from unroll.evaluation.figures import draw_losses, draw_series
 from unroll.evaluation.metrics import naive_error
+from unroll.results import essentials
 from unroll.sweeps.cells import numbers
 from unroll.sweeps.leaderboard import read_leaderboard
 from unroll.train import build_forecaster, train
@@ -260,3 +264,33 @@ def test_the_axis_of_losses_has_numbers(losses) -> None:
     low, high = figure.axes[0].get_ylim()
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
     assert [tick for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
+
+
+def test_a_long_config_is_read_to_its_end_in_figures(tmp_path) -> None:
+    data = Given(WAVE, window_size=5)
+    data.setup()
+    words = ["data.transform=[asinh,standard,window_median]", "model.skip=linear", "model.residual=seasonal_naive"]
+    subtitle = essentials(load_config(*words, "model.loss=huber", "data.calendar=[weekday,month]", "replicas=16"))
+    assert all(word in subtitle for word in ("skip linear", "residual seasonal_naive", "loss huber"))
+    figure = draw_series(data, subtitle=subtitle)
+    figure.draw_without_rendering()
+    (title,) = [text for text in (figure.axes[0].title, figure.axes[0]._left_title) if text.get_text()]
+    assert title.get_text().replace("\n", " ") == subtitle
+    assert title.get_window_extent().x1 < figure.bbox.x1
+
+
+def test_steps_of_a_backtest_are_whole_numbers() -> None:
+    truth = np.arange(60.0).reshape(20, 3)
+    other = {"persistence": truth + 2}
+    found = Forecasts(
+        np.arange(20) + 10, np.ones(20, int), truth, {"best": truth + 1}, truth[None], other, {}, {"best": {}}
+    )
+    values = {"title": "x", "horizon": 3, **score(found, 1.0, 0, 1)}
+    figure = draw_backtest(
+        Series(np.arange(40.0)[:, None], pd.RangeIndex(40), ("y",), "x"), found, values, {"best": "GRU"}, ""
+    )
+    figure.draw_without_rendering()
+    upper, lower = figure.axes
+    assert all(float(tick).is_integer() for tick in lower.get_xticks())
+    legend = upper.get_legend().get_window_extent().transformed(upper.transData.inverted())
+    assert legend.y0 > max(line.get_ydata().max() for line in upper.lines)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from pandas import DatetimeIndex
 
 from unroll.backtest.forecasts import Forecasts
@@ -15,6 +16,7 @@ from unroll.evaluation.lines import joined, thin, tiles_of
 from unroll.evaluation.report import show
 from unroll.evaluation.style import BLACK, BLUE, GREEN, GREY, ORANGE, drawing, legend, plain_text
 
+LEGEND = 0.25  # of the height of the upper panel, that its legend may hide nothing
 MOST_FORECASTS = 12  # in the lower panel, the best ones
 COLOURS = (ORANGE, GREEN, GREY, "#CC79A7", "#E69F00", "#56B4E9")  # of Okabe and Ito
 
@@ -39,7 +41,9 @@ def draw_backtest(
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_ylabel(plain_text(series.unit or series.columns[0]))
-        axes.legend(fontsize=7.5, ncols=2)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + LEGEND * (high - low))
+        axes.legend(fontsize=7.5, ncols=2, loc="upper left")
         lower = figure.axes[1]
         if horizon > 1:
             _by_step(lower, values, labels)
@@ -85,6 +89,7 @@ def _by_step(axes: Axes, values: Mapping[str, Any], labels: Mapping[str, str]) -
         style = ("-", "--")[number // len(COLOURS)]
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(steps, table[name]["rmse"], color=colour, linestyle=style, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step ahead")
     axes.set_ylabel("RMSE")
     axes.set_ylim(bottom=0)

@@ -1,6 +1,7 @@
 """The look of all figures. Drawn without pyplot, so that no state outlives a figure."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,7 @@ STYLE = {
 COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 DPI = 150
 LONGEST = 300  # of a title
+LINE = 105  # characters of a subtitle that fit beside each other
 
 
 @contextmanager
@@ -36,7 +38,8 @@ def drawing(title: str, subtitle: str, height: float, *, panels: int = 1) -> Ite
         figure = Figure(figsize=(7.2, height))
         axes = figure.subplots(panels, squeeze=False)[0, 0]
         figure.suptitle(plain_text(title, LONGEST), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        axes.set_title(plain_text(subtitle, LONGEST), loc="left", fontsize=7.5, color=GREY)
+        lines = textwrap.wrap(plain_text(subtitle, LONGEST), LINE)
+        axes.set_title("\n".join(lines), loc="left", fontsize=7.5, color=GREY)
         yield figure, axes
 
 
