@@ -59,13 +59,13 @@ def known_after_the_end(series: Series, calendar: Calendar, labels: pd.Index, ho
         declared = [shown(name) for name in series.known_ahead if name not in calendar.columns]
         if given < rows:
             many = f"{given} row{'' if given == 1 else 's'}"
-            whole = f" (each forecast reads those of its {horizon} rows)" if horizon > 1 else ""
+            whole = f" (a forecast reads those of its {horizon} rows)" if horizon > 1 else ""
             enough = given // horizon * horizon
             fewer = f"ask for at most {enough} step{'' if enough == 1 else 's'}, or " if enough else ""
             raise DataError(
                 f"{', '.join(declared)} must be known in {rows} row{'' if rows == 1 else 's'} after the end of series "
-                f"{series.title}{whole}, and the data give {many if given else 'none'}: {fewer}append rows to the file, "
-                "with the target empty and these columns filled"
+                f"{series.title}{whole}, and the data give {many if given else 'none'}: {fewer}append rows to the "
+                "file, with the target empty and these columns filled"
             )
         assert series.ahead is not None
         parts.append(series.ahead[:rows])
