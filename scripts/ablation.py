@@ -19,7 +19,7 @@ from rich.console import Console
 
 from unroll.cli import one_line_errors
 from unroll.config import check_folder
-from unroll.progress import PatientConsole
+from unroll.progress import PatientConsole, many
 
 CONFIG_DIR = Path(__file__).parent.parent / "conf"
 
@@ -58,7 +58,8 @@ def ablate(arguments: argparse.Namespace) -> None:
         rows.append(row_of(variant.name, result.metrics, arguments.score))
     metrics = result.metrics
     score = arguments.score
-    title = f"{arguments.name}: {metrics['data']}, {metrics['test']['windows']} test windows"
+    seeds = many(len(rows[0].seeds), "seed")
+    title = f"{arguments.name}: {metrics['data']}, {metrics['test']['windows']} test windows, {seeds}"
     known = [value for row in as_values(rows, score) for value in row.values() if isinstance(value, float)]
     write = writer(known, ratio=score in ("r2", "mase"))
     print_rows(rows, score, write, console)

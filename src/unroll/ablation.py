@@ -88,6 +88,10 @@ def plan(name: str, overrides: Sequence[str], folder: Path, config_dir: Path) ->
         cfg.output_dir = str(folder)
         check_keys(cfg, choices, typed, config_dir)
         check_config(cfg)
+        if found and (cfg.seed, cfg.replicas) != (found[0].cfg.seed, found[0].cfg.replicas):
+            raise ConfigError(
+                f"{path}: the row {label} has other seeds than {found[0].name}: rows are compared by seed"
+            )
         found.append(Variant(str(label), cfg, tuple(typed)))
     return found
 
@@ -132,9 +136,15 @@ def as_values(rows: Sequence[Row], score: str) -> list[dict[str, Any]]:
     return values
 
 
+def shown(score: str) -> str:
+    """Its name for people."""
+    return "R2" if score == "r2" else score.upper()
+
+
 def cells(rows: Sequence[Row], score: str, write: Callable[[float], str]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table."""
-    headings = ["", "validation", "test, mean", "± 95 %", "ensemble", "change", "± 95 %"]
+    name = shown(score)
+    headings = ["", f"validation {name}", f"test {name}, mean", "± 95 %", "ensemble", "change", "± 95 %"]
 
     def cell(value: float | None, sign: str = "") -> str:
         return "" if value is None else (sign if value >= 0 else "") + write(value)
@@ -172,8 +182,11 @@ def markdown(rows: Sequence[Row], score: str, write: Callable[[float], str], tit
 
 def draw(rows: Sequence[Row], score: str, title: str) -> Figure:
     """One line a row: each seed, their mean with its 95 % interval, the ensemble; the recipe's mean as a rule."""
-    name = "R2" if score == "r2" else score.upper()
-    with drawing(title, f"{name} on the test segment, one dot a seed", 0.9 + 0.33 * len(rows)) as (figure, axes):
+    name = shown(score)
+    with drawing(title, f"{name} on the test segment, {len(rows[0].seeds)} seeds a row", 0.9 + 0.33 * len(rows)) as (
+        figure,
+        axes,
+    ):
         for place, row in enumerate(rows):
             found, values = interval(list(row.seeds.values())), list(row.seeds.values())
             labels = ["one seed", "mean, 95 % interval", "ensemble"] if place == 0 else [None] * 3
