@@ -77,7 +77,7 @@ def plan(name: str, overrides: Sequence[str], folder: Path, config_dir: Path) ->
             raise ConfigError(f"{word}: write KEY=VALUE")
         if word.partition("=")[0] in ("experiment", "output_dir", "resume"):
             raise ConfigError(f"{word}: the file {path.name} and --output say that")
-    found = []
+    found: list[Variant] = []
     for label, own in rows.items():
         typed = [f"experiment={about['experiment']}", "replicas=16", *overrides, *map(str, own)]
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
