@@ -62,9 +62,13 @@ def essentials(cfg: DictConfig) -> str:
     seeds = _seeds(cfg.seed, cfg.get("replicas", 1))
     chain = _joined(data.transform) or "none"
     calendar = f", calendar {_joined(data.calendar)}" if data.get("calendar") else ""
+    usual = {"skip": "none", "residual": "none", "combine": "none"} | (
+        {"loss": "mse"} if kind == "MLP" else {}
+    )  # a run may lack them
+    changed = [f", {key} {model[key]}" for key, word in usual.items() if model.get(key, word) != word]
     return (
         f"{model_name(cfg)}, window {data.window_size}, horizon {data.horizon}, hidden {model.hidden_size}{layers}, "
-        f"dropout {model.dropout:g}{head}{layout}, transform {chain}{calendar}, {seeds}"
+        f"dropout {model.dropout:g}{head}{layout}{''.join(changed)}, transform {chain}{calendar}, {seeds}"
     )
 
 

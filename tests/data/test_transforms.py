@@ -12,6 +12,7 @@ from test_data_modules import Given, series_of
 from unroll.data.sine import SineData
 from unroll.data.transforms import fit_transform
 from unroll.errors import ConfigError, DataError
+from unroll.evaluation.conformal import calibrate, moved
 from unroll.rules import POINTWISE_WORDS
 
 CHAINS = [list(chain) for length in (1, 2, 3) for chain in itertools.permutations(POINTWISE_WORDS, length)]
@@ -173,3 +174,14 @@ def test_what_cannot_work_is_said_with_a_way_out(options, message):
     given = series_of(np.sin(np.arange(100)))
     with pytest.raises(ConfigError, match=message):
         Given(given, **({"window_size": 6} | options)).setup()
+
+
+def test_a_forecast_that_falls_for_ever_has_intervals_too():
+    """Undone, a logarithm far below 0 is -1 to rounding; both ways again, it is no infinite number, and no NaN."""
+    transform = fit_transform(["log1p", "standard"], np.geomspace(1e6, 1, 50)[:, None])
+    made = transform.invert_target(np.array([[-5.0], [-60.0], [-61.0]]))
+    assert made[1:].tolist() == [[-1.0], [-1.0]]
+    ends = (transform.apply_target(made),) * 2
+    calibration = calibrate({50.0: ends}, transform.apply_target(np.zeros((3, 1))))
+    low, high = moved(ends, calibration.moves[50.0], transform)
+    assert (np.isfinite(low) & np.isfinite(high) & (low <= made) & (made <= high)).all()

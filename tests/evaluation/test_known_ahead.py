@@ -116,13 +116,15 @@ def test_beyond_what_the_file_knows_it_stops_in_a_line(trained, command, tmp_pat
     done = command(*asked, **FORECAST)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: price must be known in 12 rows after the end of series sales, and the data give 10 rows: append rows "
-        "to the file, with the target empty and these columns filled\n"
+        "error: price must be known in 12 rows after the end of series sales (a forecast reads those of its 2 rows), "
+        "and the data give 10 rows: ask for at most 10 steps, or append rows to the file, with the target empty and "
+        "these columns filled\n"
     )
     newer = write(tmp_path / "sales.csv", ahead=0)
     done = command(*asked, "--data-path", str(newer), **FORECAST)
     assert done.stderr.startswith(
-        "error: price must be known in 12 rows after the end of series sales, and the data give none"
+        "error: price must be known in 12 rows after the end of series sales (a forecast reads those of its 2 rows), "
+        "and the data give none: append rows"
     )
     assert done.stderr.count("\n") == 1
 

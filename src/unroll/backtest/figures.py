@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from unroll.backtest.forecasts import Forecasts
 from unroll.data.series import Series
@@ -84,6 +85,7 @@ def _by_step(axes: Axes, values: Mapping[str, Any], labels: Mapping[str, str]) -
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(steps, table[name]["rmse"], color=colour, linestyle=style, label=name)
     axes.set_xlabel("step ahead")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("RMSE")
     axes.set_ylim(bottom=0)
 

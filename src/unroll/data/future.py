@@ -38,13 +38,14 @@ def known_rows(series: Series, calendar: Calendar) -> int | None:
     return 0 if series.ahead is None else len(series.ahead)
 
 
-def known_after_the_end(series: Series, calendar: Calendar, labels: pd.Index) -> FloatArray:
+def known_after_the_end(series: Series, calendar: Calendar, labels: pd.Index, horizon: int) -> FloatArray:
     """The columns that are known ahead: those of the calendar by its dates, declared ones as the data give them.
 
     Args:
         series: with the columns of the calendar, which are the last ones.
         calendar: that made them.
         labels: (n,) of the rows after the end.
+        horizon: rows of a forecast, which reads what is known of all of them.
 
     Returns:
         (n, C) in the series' units.
@@ -58,10 +59,13 @@ def known_after_the_end(series: Series, calendar: Calendar, labels: pd.Index) ->
         declared = [shown(name) for name in series.known_ahead if name not in calendar.columns]
         if given < rows:
             many = f"{given} row{'' if given == 1 else 's'}"
+            whole = f" (a forecast reads those of its {horizon} rows)" if horizon > 1 else ""
+            enough = given // horizon * horizon
+            fewer = f"ask for at most {enough} step{'' if enough == 1 else 's'}, or " if enough else ""
             raise DataError(
                 f"{', '.join(declared)} must be known in {rows} row{'' if rows == 1 else 's'} after the end of series "
-                f"{series.title}, and the data give {many if given else 'none'}: append rows to the file, with the "
-                "target empty and these columns filled"
+                f"{series.title}{whole}, and the data give {many if given else 'none'}: {fewer}append rows to the "
+                "file, with the target empty and these columns filled"
             )
         assert series.ahead is not None
         parts.append(series.ahead[:rows])

@@ -223,7 +223,7 @@ class WindowDataModule(L.LightningDataModule):
         Raises:
             DataError: where the data give too few rows.
         """
-        return known_after_the_end(self.series, self.calendar, self.future_index(steps))
+        return known_after_the_end(self.series, self.calendar, self.future_index(steps), self.horizon)
 
     def future_rows(self, steps: int) -> FloatArray:
         """(steps, F - 1) all columns beside the target in the rows after the end, in the series' units.

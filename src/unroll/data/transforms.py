@@ -20,6 +20,7 @@ from unroll.rules import WINDOW_WORDS
 
 BEND = 0.25  # of asinh, beside the median size of the target
 BEYOND = 1e145  # no forecast that the scores can say
+LEAST = math.nextafter(-1.0, 0.0)  # whose log1p is a number
 
 Values = TypeVar("Values", FloatArray, Tensor)
 
@@ -66,8 +67,8 @@ class Log1p:
         """Any shape of the target."""
         if isinstance(values, Tensor):
             return torch.log1p(values)
-        with np.errstate(invalid="ignore", divide="ignore"):  # `Transform.check` says what is wrong
-            return np.log1p(values)
+        with np.errstate(invalid="ignore"):  # `check_logarithms` says what is wrong
+            return np.log1p(np.where(values == -1, LEAST, values))  # what falls for long is -1 to rounding when undone
 
     def undo_target(self, scaled: Values) -> Values:
         """Any shape of logarithms; those of more than BEYOND are taken for it."""
