@@ -95,6 +95,9 @@ def test_ridge_is_least_squares_shrunk_as_generalised_cross_validation_says():
     assert np.abs(found[:5]).sum() < np.abs(plain[:5]).sum()
     exact = ridge([(inputs, inputs @ plain)])
     np.testing.assert_allclose(exact, plain, rtol=1e-3, atol=1e-3)  # no noise: hardly any shrinking
+    twice = np.sqrt(np.repeat([2.0, 1.0], 40))[:, None]  # rows that count twice are as if there were two
+    heavy, doubled = ridge([(inputs * twice, wanted * twice)]), ridge([(inputs[:40], wanted[:40]), (inputs, wanted)])
+    np.testing.assert_allclose(heavy, doubled, atol=0.15)  # their number, in the cross-validation, differs
     few = ridge([(inputs[:4], wanted[:4])])  # fewer windows than inputs
     assert np.isfinite(few).all()
 
@@ -147,3 +150,18 @@ def load():
         return data, build_seeded(cfg, data, 0)
 
     return made
+
+
+def test_flat_windows_do_not_rule_the_regression():
+    """After many zeros a jump is thousands of times what the window holds."""
+    random = np.random.default_rng(0)
+    values = np.where(np.arange(400) % 40 < 15, 0.0, 50 + 10 * random.standard_normal(400))
+    made = SineData(**SIZES | {"points": 400, "transform": ["standard", "window_magnify"]})
+    made.loaded = dataclasses.replace(made.load(), values=values[:, None])
+    made.setup()
+    reference, test = fit_reference(made), made.origins("test")
+    errors = [
+        np.sqrt(np.square(one.forecast(*given) - made.targets("test")).mean())
+        for one, given in ((reference.same_inputs, (made, test)), (reference.regression, (made.series.values, test)))
+    ]
+    assert errors[0] < 1.3 * errors[1]

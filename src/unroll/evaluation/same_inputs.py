@@ -64,8 +64,11 @@ class SameInputs:
         for batch in self._batches(datamodule, origins):
             entered = self.frame.enter(batch.past[..., 0])
             base, factor = self._way_back(entered, batch.target)
-            wanted = (batch.target.numpy() - base) / factor
-            yield self._inputs(batch, entered, step), wanted if len(self.steps) == 1 else wanted[:, [step]]
+            wanted = (
+                batch.target.numpy() - base
+            )  # not divided by the factor: errors count in scaled units, as in training
+            given = self._inputs(batch, entered, step) * factor
+            yield given, wanted if len(self.steps) == 1 else wanted[:, [step]]
 
     def _inputs(self, batch: Batch, entered: Entered, step: int) -> FloatArray:
         """(n, p) window, past columns, the step's columns that are known ahead, and a constant."""
@@ -99,7 +102,7 @@ def fit_same_inputs(datamodule: WindowDataModule, origins: npt.NDArray[np.int64]
 
 def ridge(parts: Parts) -> FloatArray:
     """Weights (p, q) as of least squares, shrunk as far as generalised cross-validation says; the last input is the
-    constant, which is not shrunk.
+    constant, which is not shrunk. Rows may be weighted: then all of a row is multiplied, the constant too.
 
     Source:
         Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good ridge parameter,
@@ -110,8 +113,9 @@ def ridge(parts: Parts) -> FloatArray:
         rows, width = np.hstack([given, wanted]), given.shape[1]
         moments = rows.T @ rows if not count else moments + rows.T @ rows
         count += len(rows)
-    means = moments[width - 1] / count  # of the column of ones with all others
-    centred = moments / count - np.outer(means, means)
+    weight = moments[width - 1, width - 1]
+    means = moments[width - 1] / weight  # of the constant with all others
+    centred = moments / weight - np.outer(means, means)
     inputs, crossed = centred[: width - 1, : width - 1], centred[: width - 1, width:]
     sizes, directions = np.linalg.eigh(inputs)
     sizes, along = np.maximum(sizes, 0), directions.T @ crossed
